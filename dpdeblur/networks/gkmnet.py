@@ -1,0 +1,362 @@
+"""GKMNet: single-image defocus deblurring by a mixture of Gaussian kernels.
+
+Quan, Wu and Ji, "Gaussian Kernel Mixture Network for Single Image Defocus Deblurring", NeurIPS 2021. The fixed point
+iteration x' = y + sum_k gamma_k * (g_k conv x) (Eq. 7) is unrolled over three scales, coarse to fine, with one set of
+weights; a scale-recurrent attention module predicts the coefficient maps gamma (Fig. 2 and 3).
+
+Deliberate differences from the paper, in both forms, because the authors' model has them: 22 kernels (sigma 0.25, 0.50
+... 5.25) where the paper has 21; y itself is filtered as well, so that 132 maps meet in one 1x1 convolution; the
+coefficients are tanh((p1 * p2 + p1) / 2) with one convolution in path two.
+
+`released=True` builds the authors' model: each colour sees another third of the kernels, and there is no skip. Our form
+gives every colour all kernels, as the paper says, and adds y to the result, which is the y of Eq. 7 and makes the
+untrained network the identity: the output convolution starts as Eq. 7 itself (a colour's blurs add up to that colour)
+and the candidates of the ConvLSTM start at zero, hence all coefficients do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SCALES = 3
+# (sigma, window) of the Gaussians after the delta: each is truncated to its window and normalised
+GAUSSIANS = tuple((0.25 * step, max(3, 2 * (step // 2) + 1)) for step in range(1, 22))
+KERNELS = 1 + len(GAUSSIANS)
+COEFFICIENTS = 2 * KERNELS  # one set for the blurred image, one for the previous result
+State = tuple[Tensor, Tensor]
+
+
+def sample_gaussian(sigma: float, window: int) -> Tensor:
+    """Sample a one-dimensional Gaussian at the pixels of an odd window, summing to one, in float64.
+
+    The outer product with itself is the normalised two-dimensional kernel: truncation to a square keeps it separable.
+    """
+    position = torch.arange(window, dtype=torch.float64) - window // 2
+    profile = torch.exp(-0.5 * (position / sigma) ** 2)
+    return profile / profile.sum()
+
+
+def assign_kernels(released: bool) -> list[list[int]]:
+    """List the kernel that makes each colour's map k, for k = 0..21, in the order red, green, blue.
+
+    The released grouped convolution repeats every kernel three times and then gives each colour a run of 22.
+    """
+    if released:
+        return [[(KERNELS * colour + number) // 3 for number in range(KERNELS)] for colour in range(3)]
+    return [list(range(KERNELS))] * 3
+
+
+def build_pyramid(blurred: Tensor) -> list[Tensor]:
+    """Halve an image twice by antialiased bilinear reduction (Pillow's BILINEAR).
+
+    Args:
+        blurred: (B, C, H, W) float, any range; H and W are multiples of 4.
+
+    Returns:
+        Fine to coarse: the image itself, its half and its quarter.
+    """
+    levels = [blurred]
+    for _ in range(SCALES - 1):
+        half = (levels[-1].shape[-2] // 2, levels[-1].shape[-1] // 2)
+        levels.append(functional.interpolate(levels[-1], size=half, mode="bilinear", antialias=True))
+    return levels
+
+
+def double_size(maps: Tensor) -> Tensor:
+    """Upsample x2, bilinear, pixel centres aligned (align_corners False)."""
+    return functional.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class Gate(nn.Module):
+    """One gate of the triplet attention: what is pooled over one axis says what passes (sigmoid)."""
+
+    def __init__(self) -> None:
+        """Set up the 7x7 convolution of (max, mean) to one map, and its norm."""
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, features: Tensor, axis: int) -> Tensor:
+        """Pool (B, A, H, W) over `axis` to one plane of the two other axes, in the order in which they come."""
+        pooled = torch.stack((features.amax(axis), features.mean(axis)), 1)
+        return torch.sigmoid(self.norm(self.conv(pooled))).squeeze(1)
+
+
+class TripletAttention(nn.Module):
+    """The mean of three gatings, over channels, height and width (Misra et al., WACV 2021)."""
+
+    def __init__(self) -> None:
+        """Set up one gate per pooled axis."""
+        super().__init__()
+        self.over_channels = Gate()
+        self.over_height = Gate()
+        self.over_width = Gate()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Gate (B, A, H, W); height and width are pooled over their whole extent."""
+        gates = self.over_channels(features, 1).unsqueeze(1)
+        gates = gates + self.over_height(features, 2).unsqueeze(2)
+        # the plane of the last gate has rows of the image as its rows and channels as its columns
+        plane = self.over_width(features.transpose(1, 2), 3).transpose(1, 2)
+        return features * ((gates + plane.unsqueeze(3)) / 3)
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, batch norm, ReLU."""
+
+    def __init__(self, conv: nn.Module, channels: int) -> None:
+        """Put norm and ReLU behind a convolution of `channels` outputs."""
+        super().__init__(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
+class Block(nn.Module):
+    """A head, two residual units in sequence, triplet attention."""
+
+    def __init__(self, head: nn.Module, channels: int) -> None:
+        """Put the units behind a head of `channels` outputs."""
+        super().__init__()
+        self.head = head
+        self.first = ConvUnit(nn.Conv2d(channels, channels, 3, padding=1), channels)
+        self.second = ConvUnit(nn.Conv2d(channels, channels, 3, padding=1), channels)
+        self.attention = TripletAttention()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the head's channels and size."""
+        features = self.head(features)
+        features = features + self.first(features)
+        features = features + self.second(features)
+        return self.attention(features)
+
+
+class AttentionFeatures(nn.Module):
+    """The U-shaped feature extractor of the scale-recurrent attention module, on the blurred image only."""
+
+    def __init__(self) -> None:
+        """Set up 32, 64 and 128 channels at 1, 1/2 and 1/4."""
+        super().__init__()
+        self.entry = Block(nn.Conv2d(3, 32, 3, padding=1), 32)
+        self.down_half = Block(ConvUnit(nn.Conv2d(32, 64, 3, stride=2, padding=1), 64), 64)
+        self.down_quarter = Block(ConvUnit(nn.Conv2d(64, 128, 3, stride=2, padding=1), 128), 128)
+        self.bottleneck = Block(ConvUnit(nn.Conv2d(128, 128, 3, padding=1), 128), 128)
+        self.up_half = Block(ConvUnit(nn.ConvTranspose2d(128, 64, 2, stride=2), 64), 64)
+        self.up_full = Block(ConvUnit(nn.ConvTranspose2d(64, 32, 2, stride=2), 32), 32)
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, 32, H, W)."""
+        half = self.down_half(self.entry(blurred))
+        quarter = self.down_quarter(half)
+        return self.up_full(self.up_half(self.bottleneck(quarter) + quarter) + half)
+
+
+class Coefficients(nn.Module):
+    """Path one (ConvLSTM at half size) times path two: the maps that weigh the Gaussian blurs."""
+
+    def __init__(self) -> None:
+        """Set up 44 hidden channels, one for each map."""
+        super().__init__()
+        self.gates = nn.Conv2d(32 + COEFFICIENTS, 4 * COEFFICIENTS, 5, padding=2)
+        self.path = ConvUnit(nn.Conv2d(32, COEFFICIENTS, 3, padding=1), COEFFICIENTS)
+
+    def forward(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Predict (B, 44, H, W) in (-1, 1) and the next state: hidden and cell, (B, 44, H/2, W/2) each.
+
+        The recurrence and the products are computed in float32 at least, whatever autocast says.
+        """
+        pooled = functional.avg_pool2d(features, 2)
+        if state is None:
+            zero = pooled.new_zeros((pooled.shape[0], COEFFICIENTS, *pooled.shape[2:]))
+            state = (zero, zero)
+        hidden, cell = state
+        gates = self.gates(torch.cat((pooled, hidden.to(pooled.dtype)), 1))
+        gates = gates.to(torch.promote_types(gates.dtype, torch.float32))
+        write, keep, show, candidate = gates.chunk(4, 1)
+        cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(candidate)
+        hidden = torch.sigmoid(show) * torch.tanh(cell)
+        maps = functional.interpolate(hidden, scale_factor=2.0, mode="nearest")
+        return torch.tanh(0.5 * (maps * self.path(features) + maps)), (hidden, cell)
+
+
+class Mixture(nn.Module):
+    """Blurs two images with the kernels, weighs the blurs, and joins the 132 maps by a 1x1 convolution.
+
+    Kernels of one window are filtered together, separably, and their share of the result is added up at once: 12 maps
+    are alive where 132 would be.
+    """
+
+    def __init__(self, *, released: bool) -> None:
+        """Group the maps by window; `released` chooses the kernels of each colour (see assign_kernels)."""
+        super().__init__()
+        self.output = nn.Conv2d(2 * 3 * KERNELS, 3, 1)
+        windows = (1, *(window for _, window in GAUSSIANS))
+        assignment = assign_kernels(released)
+        self.windows = sorted(set(windows))
+        for window in self.windows:
+            # a map is (channel of [blurred, previous], kernel, coefficient map, input of the 1x1 convolution)
+            maps = [
+                (3 * image + colour, kernel, KERNELS * image + number, KERNELS * (3 * image + colour) + number)
+                for image in range(2)
+                for colour in range(3)
+                for number, kernel in enumerate(assignment[colour])
+                if windows[kernel] == window
+            ]
+            blurs = sorted({(channel, kernel) for channel, kernel, _, _ in maps})
+            profiles = [sample_gaussian(*GAUSSIANS[kernel - 1]) for _, kernel in blurs if kernel > 0]
+            tables = {
+                "source": [channel for channel, _ in blurs],
+                "blur": [blurs.index((channel, kernel)) for channel, kernel, _, _ in maps],
+                "coefficient": [coefficient for _, _, coefficient, _ in maps],
+                "column": [column for _, _, _, column in maps],
+            }
+            for name, table in tables.items():
+                self.register_buffer(f"{name}_{window}", torch.tensor(table), persistent=False)
+            if profiles:
+                profile = torch.stack(profiles).float()
+                self.register_buffer(f"profile_{window}", profile, persistent=False)
+
+    def forward(self, blurred: Tensor, previous: Tensor, coefficients: Tensor) -> Tensor:
+        """Mix (B, 3, H, W) twice by (B, 44, H, W) to (B, 3, H, W); zero padding; float32 at least under autocast."""
+        with torch.autocast(blurred.device.type, enabled=False):
+            dtype = coefficients.dtype
+            images = torch.cat((blurred.to(dtype), previous.to(dtype)), 1)
+            weight, bias = self.output.weight.to(dtype), self.output.bias
+            mixed = torch.zeros_like(images[:, :3])
+            if bias is not None:
+                mixed = mixed + bias.to(dtype).view(1, 3, 1, 1)
+            for window in self.windows:
+                blurs = images[:, self.get_buffer(f"source_{window}")]
+                if window > 1:
+                    profile = self.get_buffer(f"profile_{window}").to(dtype)
+                    count, margin = profile.shape[0], window // 2
+                    # one group per map: this also keeps CUDA off TF32, which cuDNN takes for other convolutions
+                    blurs = functional.conv2d(blurs, profile.view(count, 1, -1, 1), padding=(margin, 0), groups=count)
+                    blurs = functional.conv2d(blurs, profile.view(count, 1, 1, -1), padding=(0, margin), groups=count)
+                maps = blurs[:, self.get_buffer(f"blur_{window}")]
+                maps = maps * coefficients[:, self.get_buffer(f"coefficient_{window}")]
+                mixed = mixed + functional.conv2d(maps, weight[:, self.get_buffer(f"column_{window}")])
+            return mixed
+
+
+class GKMNet(nn.Module):
+    """The network: sRGB-encoded RGB in [0, 1] to the same, sharp.
+
+    Its attention pools over the whole height and width, so a tile's result depends on the tile.
+    """
+
+    views = 1
+    size_multiple = (16, 16)
+    min_size = (16, 16)
+    overlap_px = 64
+    value_offset = 0.0
+    channel_order = "rgb"
+
+    def __init__(self, *, released: bool = False) -> None:
+        """Build our form (the identity until it is trained) or the authors' released form."""
+        super().__init__()
+        self.released = released
+        self.features = AttentionFeatures()
+        self.coefficients = Coefficients()
+        self.mixture = Mixture(released=released)
+        if not released:
+            self._start_as_identity()
+
+    def _start_as_identity(self) -> None:
+        """Set Eq. 7's weights (colour by colour, each blur once) and candidates of zero, so that all maps are zero."""
+        output, gates = self.mixture.output, self.coefficients.gates
+        assert output.bias is not None and gates.bias is not None
+        with torch.no_grad():
+            colours = torch.eye(3).view(3, 1, 3, 1).expand(3, 2, 3, KERNELS)
+            output.weight.copy_(colours.reshape(3, -1, 1, 1))
+            output.bias.zero_()
+            gates.weight[3 * COEFFICIENTS :].zero_()
+            gates.bias[3 * COEFFICIENTS :].zero_()
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """Deblur (B, 3, H, W), H and W multiples of 16.
+
+        Raises:
+            ValueError: The shape does not fit the network.
+        """
+        return self.forward_scales(build_pyramid(blurred))[0]
+
+    def forward_scales(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Deblur every level of a pyramid, coarse to fine, for losses on all scales.
+
+        Args:
+            pyramid: Fine to coarse (build_pyramid): (B, 3, H, W), (B, 3, H/2, W/2), (B, 3, H/4, W/4).
+
+        Returns:
+            The results in the same order, fine to coarse, of the same shapes, not clipped.
+
+        Raises:
+            ValueError: The shapes do not fit the network.
+        """
+        self._check_pyramid(pyramid)
+        state: State | None = None
+        previous = pyramid[-1]
+        results: list[Tensor] = []
+        for level, blurred in enumerate(reversed(pyramid)):
+            if level > 0:
+                previous = double_size(previous)
+            coefficients, (hidden, cell) = self.coefficients(self.features(blurred), state)
+            mixed = self.mixture(blurred, previous, coefficients)
+            previous = mixed if self.released else blurred + mixed
+            results.insert(0, previous)
+            if level < SCALES - 1:
+                state = (double_size(hidden), double_size(cell))
+        return results
+
+    def _check_pyramid(self, pyramid: Sequence[Tensor]) -> None:
+        if len(pyramid) != SCALES:
+            raise ValueError(f"GKMNet needs a pyramid of {SCALES} levels, got {len(pyramid)}")
+        batch, _, height, width = pyramid[0].shape
+        if height % self.size_multiple[0] or width % self.size_multiple[1] or min(height, width) < 16:
+            raise ValueError(f"GKMNet needs a height and width that are multiples of 16, got {height}x{width}")
+        for level, image in enumerate(pyramid):
+            expected = (batch, 3, height >> level, width >> level)
+            if tuple(image.shape) != expected:
+                raise ValueError(f"level {level} of GKMNet's pyramid must be {expected}, got {tuple(image.shape)}")
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def released_keys() -> dict[str, str]:
+    """Map every key of the authors' state dict to ours (vectors/gkmnet_layout.json holds the same names)."""
+    table: dict[str, str] = {}
+
+    def add(theirs: str, ours: str, names: Sequence[str]) -> None:
+        table.update({f"{theirs}.{name}": f"{ours}.{name}" for name in names})
+
+    def add_unit(theirs: str, ours: str) -> None:
+        add(f"{theirs}.0", f"{ours}.0", ("weight", "bias"))
+        add(f"{theirs}.1", f"{ours}.1", _NORM)
+
+    blocks = {
+        "in_block": "entry",
+        "conv_block1_1": "down_half",
+        "conv_block2_1": "down_quarter",
+        "bottle_neck_1": "bottleneck",
+        "conv_block3_1": "up_half",
+        "conv_block4_1": "up_full",
+    }
+    # named by the axes that remain: hw is pooled over channels, cw over height, hc over width
+    gates = {"hw": "over_channels", "cw": "over_height", "hc": "over_width"}
+    for theirs, name in blocks.items():
+        ours = f"features.{name}"
+        if name == "entry":
+            add(f"{theirs}.conv.0", f"{ours}.head", ("weight", "bias"))
+        else:
+            add_unit(f"{theirs}.conv", f"{ours}.head")
+        add_unit(f"{theirs}.res_block.conv", f"{ours}.first")
+        add_unit(f"{theirs}.res_block.conv1", f"{ours}.second")
+        for gate, place in gates.items():
+            add(f"{theirs}.ta.{gate}.conv.conv", f"{ours}.attention.{place}.conv", ("weight",))
+            add(f"{theirs}.ta.{gate}.conv.bn", f"{ours}.attention.{place}.norm", _NORM)
+    add("APU.conv_atten.conv", "coefficients.gates", ("weight", "bias"))
+    add_unit("APU.conv.conv", "coefficients.path")
+    add("SumLayer.conv", "mixture.output", ("weight", "bias"))
+    return table
