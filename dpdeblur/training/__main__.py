@@ -1,0 +1,27 @@
+"""`python -m dpdeblur.training --network k3dn --form '{"base": 32}' ...`: the loop, on a machine without the CLI's packages.
+
+Every field of `TrainOptions` is an option.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from dpdeblur.training.loop import TrainOptions, train
+
+CONVERTERS = {"form": json.loads, "compile": lambda text: text.lower() in ("1", "yes", "true")}
+CONVERTERS |= dict.fromkeys(("textures", "out", "kernels", "scenes", "initial"), Path)
+CONVERTERS |= {"stop_after": float}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=TrainOptions.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    defaults = TrainOptions()
+    for field in dataclasses.fields(TrainOptions):
+        default = getattr(defaults, field.name)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", type=CONVERTERS.get(field.name, type(default)), default=default
+        )
+    print(json.dumps(train(TrainOptions(**vars(parser.parse_args())))))
