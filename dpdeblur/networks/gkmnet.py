@@ -183,13 +183,14 @@ class Coefficients(nn.Module):
 class Mixture(nn.Module):
     """Blurs two images with the kernels, weighs the blurs, and joins the 132 maps by a 1x1 convolution.
 
-    Kernels of one window are filtered together, separably, and their share of the result is added up at once: 12 maps
-    are alive where 132 would be.
+    Kernels of one window are filtered together, separably, and their share of the result is added up at once: at most
+    18 maps are alive where 132 would be. Products are kept off TF32, whose 10 bits the cancelling sums would show.
     """
 
     def __init__(self, *, released: bool) -> None:
         """Group the maps by window; `released` chooses the kernels of each colour (see assign_kernels)."""
         super().__init__()
+        self.released = released
         self.output = nn.Conv2d(2 * 3 * KERNELS, 3, 1)
         windows = (1, *(window for _, window in GAUSSIANS))
         assignment = assign_kernels(released)
@@ -222,22 +223,22 @@ class Mixture(nn.Module):
         with torch.autocast(blurred.device.type, enabled=False):
             dtype = coefficients.dtype
             images = torch.cat((blurred.to(dtype), previous.to(dtype)), 1)
-            weight, bias = self.output.weight.to(dtype), self.output.bias
-            mixed = torch.zeros_like(images[:, :3])
-            if bias is not None:
-                mixed = mixed + bias.to(dtype).view(1, 3, 1, 1)
+            weight = self.output.weight.to(dtype).flatten(1)
+            mixed = self.output.get_parameter("bias").to(dtype).view(1, 3, 1)
             for window in self.windows:
-                blurs = images[:, self.get_buffer(f"source_{window}")]
+                blurs = images.index_select(1, self.get_buffer(f"source_{window}"))
                 if window > 1:
                     profile = self.get_buffer(f"profile_{window}").to(dtype)
                     count, margin = profile.shape[0], window // 2
-                    # one group per map: this also keeps CUDA off TF32, which cuDNN takes for other convolutions
+                    # one group per map: CUDA computes such convolutions in float32, others in TF32 by default
                     blurs = functional.conv2d(blurs, profile.view(count, 1, -1, 1), padding=(margin, 0), groups=count)
                     blurs = functional.conv2d(blurs, profile.view(count, 1, 1, -1), padding=(0, margin), groups=count)
-                maps = blurs[:, self.get_buffer(f"blur_{window}")]
-                maps = maps * coefficients[:, self.get_buffer(f"coefficient_{window}")]
-                mixed = mixed + functional.conv2d(maps, weight[:, self.get_buffer(f"column_{window}")])
-            return mixed
+                if self.released:  # several coefficient maps share a blur
+                    blurs = blurs.index_select(1, self.get_buffer(f"blur_{window}"))
+                maps = blurs * coefficients.index_select(1, self.get_buffer(f"coefficient_{window}"))
+                columns = weight.index_select(1, self.get_buffer(f"column_{window}"))
+                mixed = mixed + columns @ maps.flatten(2)
+            return mixed.unflatten(2, blurred.shape[2:])
 
 
 class GKMNet(nn.Module):
