@@ -13,8 +13,9 @@ The options of the writers are those of `RawOptions` (tiff_blocks.py) and `Cr2Op
 and `black` are as in mosaics.py. Frame 0 is what both photodiodes collect, frame 1 the left ones alone.
 
 Developing a capture with rawpy gives the pictures back (up to the mosaic and the noise) with `use_camera_wb=True,
-user_sat=white, no_auto_bright=True, adjust_maximum_thr=0, gamma=(1, 1), output_bps=16`: without `user_sat`, LibRaw
-takes 16383 for a CR2's white. The files claim to be a body that LibRaw knows, because a CR2 carries no colour matrix.
+user_sat=white - black, no_auto_bright=True, adjust_maximum_thr=0, gamma=(1, 1), output_bps=16`. LibRaw compares
+`user_sat` with values whose black is already subtracted, and without it takes 16383 for a CR2's white. The files claim
+to be a body that LibRaw knows, because a CR2 carries no colour matrix.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import cv2
@@ -23,26 +22,10 @@ from captures import (
     write_single_cr2,
     write_single_dng,
 )
+from mosaics import Scene
 
 HEIGHT_PX, WIDTH_PX = 64, 96
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """What the captures were made from.
-
-    Attributes:
-        left: (64, 96, 3) float32 linear sRGB, the left view at full exposure.
-        right: The same of the right view.
-        frame0: (64, 96) uint16, RGGB: both photodiodes, black 512, saturation 15000, no noise.
-        frame1: The same of the left photodiodes.
-    """
-
-    left: npt.NDArray[np.float32]
-    right: npt.NDArray[np.float32]
-    frame0: npt.NDArray[np.uint16]
-    frame1: npt.NDArray[np.uint16]
 
 
 def encode_srgb(linear: npt.NDArray[np.floating], largest: int) -> npt.NDArray[np.uint16]:

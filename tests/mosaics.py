@@ -8,6 +8,8 @@ noise of each readout, clipping at the saturated value.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +27,23 @@ CAMERA_FROM_XYZ = np.array([[6446, -366, -864], [-4436, 12204, 2513], [-952, 249
 XYZ_FROM_SRGB = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What the fixtures of conftest.py were made from.
+
+    Attributes:
+        left: (64, 96, 3) float32 linear sRGB, the left view at full exposure.
+        right: The same of the right view.
+        frame0: (64, 96) uint16, RGGB: both photodiodes, black 512, saturation 15000, no noise.
+        frame1: The same of the left photodiodes.
+    """
+
+    left: npt.NDArray[np.float32]
+    right: npt.NDArray[np.float32]
+    frame0: Frame
+    frame1: Frame
 
 
 def camera_from_srgb() -> npt.NDArray[np.float64]:
