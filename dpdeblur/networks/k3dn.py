@@ -1,0 +1,500 @@
+"""K3DN: disparity-aware kernel estimation for dual-pixel defocus deblurring.
+
+Yan Yang, Liyuan Pan, Liu Liu, Miaomiao Liu, CVPR 2023. Both views are encoded together to 1/8 of their size (features
+F_B); a disparity estimator finds a vector per place; PSF blocks convolve each feature channel with a learned,
+horizontally symmetric kernel kept as a spectrum and let the vector weigh the channels (Eq. 8 to 10 with a sparse kernel
+set: one kernel per channel); SRP blocks compare features with their neighbourhood and keep what is sharp (Eq. 11 to
+16); a decoder returns to full size. Reblurring (section 3.3) runs the PSF blocks backwards and only trains.
+
+Differences from the paper, which the authors' released model shares: three SRP blocks, where the skips join the
+decoder, instead of one around the PSF blocks; deblurring convolves with the kernel and reblurring with its inverse.
+
+The released form (`released=True`) computes what the authors' checkpoints expect. Our form differs in this:
+
+- Context in the disparity estimator is the mean around each position (257 and 129 pixels wide), not a grid of pooled
+  cells: it does not depend on where a tile begins, and any size works.
+- Vectors exist at every 1/32 of the image and their channel weights are interpolated (`windows=False`), so there is no
+  seam between windows of 144 x 112 pixels and no need to pad a photo to them. `windows=True` keeps hard windows.
+- Channel weights are the softmax times the number of channels: the same functions, but W stays near 1 and learns as
+  fast as the other layers.
+- It starts as the mean of the two views, so training only has to learn the change.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpdeblur.networks.layers import correlate
+
+_SLOPE = 0.2
+_VECTOR = 256
+_WINDOW = (18, 14)  # features; 144 x 112 pixels
+_SPECTRUM = 10  # side of the periodic kernel
+_CENTRE = 4
+_SHIFTS = 4
+_INVERSE_FLOOR = 1e-4
+
+
+def activate(x: Tensor) -> Tensor:
+    """LeakyReLU with the slope of 0.2 that the whole network uses."""
+    return F.leaky_relu(x, _SLOPE)
+
+
+class Residual(nn.Module):
+    """x + conv(LeakyReLU(conv x)), 3x3, without bias."""
+
+    def __init__(self, channels: int) -> None:
+        """Create both convolutions."""
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        return x + self.second(activate(self.first(x)))
+
+
+def stack_residuals(channels: int, blocks: int) -> nn.Sequential:
+    """Chain residual blocks of one width."""
+    return nn.Sequential(*(Residual(channels) for _ in range(blocks)))
+
+
+class SharpRegionPreservation(nn.Module):
+    """SRP block: weigh skip and upsampled features by their local similarities, then refine (Eq. 11 to 16)."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        """Create the block for `channels` = skip + upsampled, with `blocks` residual blocks in its output."""
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels, 3, padding=1)
+        self.key = nn.Conv2d(channels, channels, 3, padding=1)
+        self.value = nn.Conv2d(81, channels, 3, padding=1)
+        self.enter = nn.Conv2d(channels, channels, 3, padding=1)
+        self.residuals = stack_residuals(channels, blocks)
+        self.leave = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, skip: Tensor, upsampled: Tensor) -> Tensor:
+        """Join (B, S, H, W) and (B, U, H, W) into (B, S + U, H, W)."""
+        x = torch.cat([skip, upsampled], dim=1)
+        weights = self.value(correlate(self.query(x), self.key(x), radius=4))
+        return x + self.leave(self.residuals(self.enter(weights * x)))
+
+
+class Normed(nn.Module):
+    """Convolution without bias, batch norm, ReLU, in two or three dimensions."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1, dims: int = 2) -> None:
+        """Create a 3-wide convolution whose padding keeps the size at stride 1."""
+        super().__init__()
+        convolution, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        self.convolution = convolution(
+            inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
+        )
+        self.norm = norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, [D,] H, W)."""
+        return F.relu(self.norm(self.convolution(x)))
+
+
+class Context(nn.Module):
+    """Mean features of a wide neighbourhood, reduced to 32 channels."""
+
+    def __init__(self, reach: int, released: bool) -> None:
+        """Average over `reach` x `reach` features: cells of a grid (released), or around each position."""
+        super().__init__()
+        self.reach = reach
+        self.released = released
+        self.convolution = nn.Conv2d(128, 32, 1, bias=False)
+        self.norm = nn.BatchNorm2d(32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, 128, H, W) to (B, 32, H, W)."""
+        if self.released:
+            cells = F.relu(self.norm(self.convolution(F.avg_pool2d(x, self.reach))))
+            return F.interpolate(cells, size=x.shape[-2:], mode="bilinear", align_corners=True)
+        # the mean commutes with the 1x1 convolution and separates; positions outside the map do not count
+        half, side = self.reach // 2, self.reach // 2 * 2 + 1
+        x = F.avg_pool2d(self.convolution(x), (side, 1), 1, (half, 0), count_include_pad=False)
+        x = F.avg_pool2d(x, (1, side), 1, (0, half), count_include_pad=False)
+        return F.relu(self.norm(x))
+
+
+class DisparityEstimator(nn.Module):
+    """Compare the views at 1/8 over four shifts and describe the disparity at 1/32 of the image."""
+
+    def __init__(self, released: bool) -> None:
+        """Create the shared extractor, the matching of the volume, and the vector layer."""
+        super().__init__()
+        self.extractor = nn.Sequential(
+            Normed(3, 32), Normed(32, 64), Normed(64, 128, dilation=4), Normed(128, 128, stride=2, dilation=8)
+        )
+        self.wide = Context(32, released)
+        self.narrow = Context(16, released)
+        self.merge = Normed(192, 96)
+        self.reduce = nn.Conv2d(96, 32, 1, bias=False)
+        self.matching = nn.Sequential(
+            Normed(64, 32, dims=3),
+            Normed(32, 48, stride=2, dims=3),
+            Normed(48, 48, dims=3),
+            Normed(48, 64, stride=2, dims=3),
+            Normed(64, 64, dims=3),
+        )
+        self.vector = nn.Linear(64, _VECTOR)
+
+    def extract(self, view: Tensor) -> Tensor:
+        """Map a view (B, 3, H, W) to features (B, 32, H / 8, W / 8)."""
+        x = self.extractor(F.avg_pool2d(view, 4))
+        return self.reduce(self.merge(torch.cat([self.wide(x), self.narrow(x), x], dim=1)))
+
+    def match(self, left: Tensor, right: Tensor) -> Tensor:
+        """Map both views (B, 3, H, W) to a map (B, 64, H / 32, W / 32), sizes rounded up."""
+        left, right = self.extract(torch.cat([left, right])).chunk(2)
+        width = left.shape[-1]
+        pairs = [
+            F.pad(torch.cat([left[..., shift:], right[..., : width - shift]], dim=1), (shift, 0))
+            for shift in range(_SHIFTS)
+        ]
+        return self.matching(torch.stack(pairs, dim=2)).squeeze(2)
+
+    def forward(self, matched: Tensor) -> Tensor:
+        """Turn a map (B, 64, h, w) into vectors (B, h, w, 256)."""
+        return activate(self.vector(matched.permute(0, 2, 3, 1)))
+
+
+class PsfBlock(nn.Module):
+    """PSF block: a kernel per channel, channel weights from the disparity vector, and an invertible mixing matrix."""
+
+    def __init__(self, channels: int, released: bool) -> None:
+        """Create the spectrum, the query of the kernel by the vector, and W = P L U."""
+        super().__init__()
+        self.gain = 1.0 if released else float(channels)
+        self.spectrum = nn.Parameter(torch.empty(channels, _SPECTRUM, _SPECTRUM // 2 + 1, 2))
+        self.kernel_weight = nn.Parameter(torch.ones(channels, 9, 5))
+        self.query = nn.Linear(_VECTOR, channels)
+        self.answer = nn.Linear(channels, _VECTOR)
+        self.modulation = nn.Linear(_VECTOR, channels)
+        self.lower = nn.Parameter(torch.empty(channels, channels))
+        self.upper = nn.Parameter(torch.empty(channels, channels))
+        self.log_scale = nn.Parameter(torch.empty(channels))
+        self.register_buffer("sign", torch.empty(channels))
+        self.register_buffer("permutation", torch.empty(channels, channels))
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Start with near-delta kernels, a random rotation for W, and nearly even channel weights."""
+        channels = self.lower.shape[0]
+        delta = torch.zeros(channels, _SPECTRUM, _SPECTRUM)
+        delta[:, _CENTRE, _CENTRE] = 1
+        delta += 0.02 * torch.randn_like(delta)
+        self.spectrum.copy_(torch.view_as_real(torch.fft.rfft2(delta)))
+        rotation, _ = torch.linalg.qr(torch.randn(channels, channels))
+        permutation, lower, upper = torch.linalg.lu(rotation)
+        self.permutation.copy_(permutation)
+        self.lower.copy_(lower.tril(-1))
+        self.upper.copy_(upper.triu(1))
+        self.sign.copy_(upper.diagonal().sign())
+        self.log_scale.copy_(upper.diagonal().abs().log())
+        self.modulation.weight.normal_(std=0.1)
+        self.modulation.bias.zero_()
+
+    def build_kernel(self, *, inverse: bool = False) -> Tensor:
+        """Build the symmetric kernels of unit norm, (C, 9, 9), in the parameters' precision.
+
+        Rows 0 to 8 and columns 0 to 4 of the periodic kernel are its left half, mirrored about column 4. The inverse
+        divides by the spectrum (away from its zeros) with the kernel's centre kept at row and column 4.
+        """
+        spectrum = torch.view_as_complex(self.spectrum)
+        if inverse:
+            power = self.spectrum.square().sum(dim=-1)
+            floor = _INVERSE_FLOOR * power.mean(dim=(1, 2), keepdim=True)
+            spectrum = spectrum.conj() / (power + floor)
+        kernel = torch.fft.irfft2(spectrum, s=(_SPECTRUM, _SPECTRUM))
+        if inverse:  # 1 / spectrum is centred at minus the centre
+            kernel = kernel.roll((2 * _CENTRE, 2 * _CENTRE), dims=(1, 2))
+        half = kernel[:, :9, : _CENTRE + 1]
+        kernel = torch.cat([half, half[:, :, :_CENTRE].flip(2)], dim=2)
+        return kernel / torch.linalg.vector_norm(kernel, dim=(1, 2), keepdim=True)
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        lower = self.lower.tril(-1) + torch.eye(self.lower.shape[0], dtype=self.lower.dtype, device=self.lower.device)
+        return lower, self.upper.triu(1) + torch.diag(self.sign * self.log_scale.exp())
+
+    def build_mixing(self, *, inverse: bool = False) -> Tensor:
+        """Build W = P L U or its inverse, (C, C)."""
+        lower, upper = self._factors()
+        if not inverse:
+            return self.permutation @ lower @ upper
+        half = torch.linalg.solve_triangular(lower, self.permutation.mT, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, half, upper=True)
+
+    def query_kernel(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask the kernels with the vectors (Eq. 8).
+
+        Args:
+            vectors: (B, h, w, 256).
+
+        Returns:
+            The updated vectors, same shape, and the channel weights (B, C, h, w).
+        """
+        with torch.autocast(vectors.device.type, enabled=False):
+            summary = (self.kernel_weight * self.build_kernel()[:, :, : _CENTRE + 1]).sum(dim=(1, 2))
+        vectors = vectors + activate(self.answer(self.query(vectors) * summary))
+        # an equalised linear layer: the weight is scaled at run time, the bias is not
+        logits = F.linear(vectors, self.modulation.weight / math.sqrt(_VECTOR), self.modulation.bias)
+        return vectors, self.gain * logits.softmax(dim=-1).permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Deblur features (B, C, H, W) with channel weights of that size or (B, C, 1, 1)."""
+        with torch.autocast(x.device.type, enabled=False):
+            kernel, mixing = self.build_kernel(), self.build_mixing()
+        blurred = activate(F.conv2d(x, kernel[:, None], padding=_CENTRE, groups=x.shape[1]))
+        return x + activate(F.conv2d(blurred * weights, mixing[:, :, None, None]))
+
+    def reblur(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Run the block backwards: W's inverse, the weights divided out, then the inverse kernel."""
+        with torch.autocast(x.device.type, enabled=False):
+            kernel, mixing = self.build_kernel(inverse=True), self.build_mixing(inverse=True)
+        mixed = activate(F.conv2d(x, mixing[:, :, None, None]))
+        # a channel that the softmax has all but closed must not explode when it is opened again
+        mixed = mixed / weights.clamp(min=0.05 * self.gain / x.shape[1])
+        return x + activate(F.conv2d(mixed, kernel[:, None], padding=_CENTRE, groups=x.shape[1]))
+
+
+class K3DN(nn.Module):
+    """K3DN on both views, sRGB-encoded RGB minus 0.5.
+
+    Args:
+        base: Channels at half size; 2 base and 4 base follow.
+        blocks: Residual blocks of each encoder and decoder stage.
+        psf_blocks: PSF blocks at 1/8 of the size.
+        srp_blocks: Residual blocks in each SRP block's output.
+        windows: One disparity vector per window of 144 x 112 pixels, instead of interpolated ones.
+        released: The authors' form, which implies windows.
+    """
+
+    views = 2
+    value_offset = -0.5
+    channel_order = "rgb"
+    overlap_px = 96
+
+    def __init__(
+        self,
+        base: int = 48,
+        blocks: int = 4,
+        psf_blocks: int = 8,
+        srp_blocks: int = 4,
+        *,
+        windows: bool = False,
+        released: bool = False,
+    ) -> None:
+        """Create the network; in our form it starts as the mean of the views."""
+        super().__init__()
+        self.windows = windows or released
+        self.released = released
+        self.size_multiple = (288, 224) if released else (144, 112) if windows else (32, 32)
+        # the authors' widest context needs 32 features in either direction
+        self.min_size = (288, 448) if released else self.size_multiple
+        widths = (base, 2 * base, 4 * base)
+        joined = (4 * base, 2 * base, base + 6)
+        self.downs = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+            for inputs, outputs in zip((6, *widths), widths, strict=False)
+        )
+        self.encoders = nn.ModuleList(stack_residuals(width, blocks) for width in widths)
+        self.disparity = DisparityEstimator(released)
+        self.psf = nn.ModuleList(PsfBlock(4 * base, released) for _ in range(psf_blocks))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+            for inputs, outputs in ((4 * base, 2 * base), (4 * base, base), (2 * base, base))
+        )
+        self.srp = nn.ModuleList(SharpRegionPreservation(width, srp_blocks) for width in joined)
+        self.decoders = nn.ModuleList(stack_residuals(width, blocks) for width in joined)
+        self.output = nn.Conv2d(base + 6, 3, 3, padding=1, bias=False)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Keep the signal's size through the plain layers, start residuals small and the output as the views' mean."""
+        for down in self.downs:
+            nn.init.kaiming_normal_(down.weight, a=_SLOPE)
+        for up in self.ups:  # each output meets 2 x 2 taps of every input channel
+            nn.init.normal_(up.weight, std=math.sqrt(2 / (1 + _SLOPE**2) / (4 * up.in_channels)))
+        for module in self.modules():
+            if isinstance(module, Residual):
+                nn.init.kaiming_normal_(module.first.weight, a=_SLOPE)
+                module.second.weight.mul_(0.1)
+            elif isinstance(module, SharpRegionPreservation):
+                nn.init.ones_(module.value.bias)
+                module.leave.weight.mul_(0.1)
+                nn.init.zeros_(module.leave.bias)
+        for last in (*(block.second for block in self.decoders[-1]), self.srp[-1].leave):
+            last.weight[:6].zero_()  # the image pair passes unchanged to the output
+        self.output.weight.zero_()
+        for colour in range(3):
+            self.output.weight[colour, [colour, colour + 3], 1, 1] = 0.5
+
+    def predict_disparity(self, left: Tensor, right: Tensor) -> Tensor:
+        """Describe the disparity of each place.
+
+        Args:
+            left: (B, 3, H, W).
+            right: (B, 3, H, W).
+
+        Returns:
+            (B, rows, columns, 256): one vector per window, or per 32 x 32 pixels.
+        """
+        height, width = left.shape[-2:]
+        matched = self.disparity.match(left, right)
+        if self.released:
+            size = (matched.shape[-2] + height // 288, matched.shape[-1] + width // 224)
+            matched = F.avg_pool2d(F.interpolate(matched, size=size, mode="nearest"), (5, 4))
+        elif self.windows:
+            matched = F.adaptive_avg_pool2d(matched, (height // 144, width // 112))
+        return self.disparity(matched)
+
+    def weigh_channels(self, vectors: Tensor) -> list[Tensor]:
+        """Ask each PSF block in turn for its channel weights.
+
+        Args:
+            vectors: (B, rows, columns, 256).
+
+        Returns:
+            Per block (B, C, rows, columns), or (B rows columns, C, 1, 1) with windows.
+        """
+        if self.windows:
+            vectors = vectors.reshape(-1, 1, 1, _VECTOR)
+        weights = []
+        for block in self.psf:
+            vectors, weight = block.query_kernel(vectors)
+            weights.append(weight)
+        return weights
+
+    def deblur_features(self, features: Tensor, vectors: Tensor, *, reblur: bool = False) -> Tensor:
+        """Run the PSF blocks, or run them backwards to blur.
+
+        Args:
+            features: (B, C, H / 8, W / 8).
+            vectors: (B, rows, columns, 256).
+            reblur: Backwards.
+
+        Returns:
+            The features' shape.
+        """
+        batch, channels, height, width = features.shape
+        passes = list(zip(self.psf, self.weigh_channels(vectors), strict=True))
+        rows, columns = _WINDOW
+        if self.windows:
+            features = features.reshape(batch, channels, height // rows, rows, width // columns, columns)
+            features = features.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, rows, columns)
+        for block, weights in reversed(passes) if reblur else passes:
+            weights = weights.to(features.dtype)
+            if not self.windows:
+                weights = F.interpolate(weights, size=(height, width), mode="bilinear", align_corners=False)
+            features = block.reblur(features, weights) if reblur else block(features, weights)
+        if self.windows:
+            features = features.reshape(batch, height // rows, width // columns, channels, rows, columns)
+            features = features.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, height, width)
+        return features
+
+    def _restore(self, pair: Tensor, vectors: Tensor, *, reblur: bool) -> Tensor:
+        skips = [pair]
+        for down, stage in zip(self.downs, self.encoders, strict=True):
+            skips.append(stage(activate(down(skips[-1]))))
+        x = self.deblur_features(skips.pop(), vectors, reblur=reblur)
+        for up, srp, stage in zip(self.ups, self.srp, self.decoders, strict=True):
+            x = stage(srp(skips.pop(), activate(up(x))))
+        return self.output(x).clamp(-1, 1)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Restore the all-in-focus image.
+
+        Args:
+            left: (B, 3, H, W), sRGB-encoded RGB minus 0.5; H and W multiples of `size_multiple`.
+            right: The same of the other view.
+
+        Returns:
+            (B, 3, H, W), same encoding, within [-1, 1].
+        """
+        return self._restore(torch.cat([left, right], dim=1), self.predict_disparity(left, right), reblur=False)
+
+    def reblur(self, sharp: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        """Blur a sharp image as the disparity of the blurred views says (section 3.3), for training.
+
+        Args:
+            sharp: (B, 3, H, W), the all-in-focus reference.
+            left: (B, 3, H, W), blurred.
+            right: (B, 3, H, W), blurred.
+
+        Returns:
+            (B, 3, H, W), to be compared with the mean of the blurred views.
+        """
+        return self._restore(torch.cat([sharp, sharp], dim=1), self.predict_disparity(left, right), reblur=True)
+
+
+def released_keys(blocks: int, psf_blocks: int, srp_blocks: int) -> dict[str, str]:
+    """Name every tensor of the authors' state dict in ours.
+
+    Args:
+        blocks: Residual blocks of each encoder and decoder stage.
+        psf_blocks: PSF blocks.
+        srp_blocks: Residual blocks in each SRP block's output.
+
+    Returns:
+        Released key -> attribute path in `K3DN`. Shapes agree but for axes of length 1.
+    """
+    keys = {"out.main.0.weight": "output.weight"}
+
+    def add_residuals(released: str, ours: str, count: int) -> None:
+        for block in range(count):
+            for part, name in enumerate(("first", "second")):
+                keys[f"{released}.layers.{block}.main.{part}.main.0.weight"] = f"{ours}.{block}.{name}.weight"
+
+    def add_norm(released: str, ours: str) -> None:
+        for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+            keys[f"{released}.{name}"] = f"{ours}.{name}"
+
+    def add_normed(released: str, ours: str) -> None:
+        keys[f"{released}.conv.weight"] = f"{ours}.convolution.weight"
+        add_norm(f"{released}.bn", f"{ours}.norm")
+
+    for stage in range(3):
+        keys[f"feat_extract.{stage}.main.0.weight"] = f"downs.{stage}.weight"
+        keys[f"feat_extract.{stage + 3}.main.0.weight"] = f"ups.{stage}.weight"
+        add_residuals(f"Encoder.{stage}", f"encoders.{stage}", blocks)
+        add_residuals(f"Decoder.{stage}", f"decoders.{stage}", blocks)
+        parts = {"conv_q": "query", "conv_k": "key", "conv_v": "value", "conv_o.0": "enter", "conv_o.2": "leave"}
+        for released, ours in parts.items():
+            for name in ("weight", "bias"):
+                keys[f"srp.{stage}.{released}.{name}"] = f"srp.{stage}.{ours}.{name}"
+        add_residuals(f"srp.{stage}.conv_o.1", f"srp.{stage}.residuals", srp_blocks)
+    for number, part in enumerate(("start.0", "start.1", "layer1.0", "layer1.1")):
+        add_normed(f"disp.feature.{part}", f"disparity.extractor.{number}")
+    for released, ours in (("branch1", "wide"), ("branch3", "narrow")):
+        keys[f"disp.feature.{released}.1.0.weight"] = f"disparity.{ours}.convolution.weight"
+        add_norm(f"disp.feature.{released}.1.1", f"disparity.{ours}.norm")
+    add_normed("disp.feature.end.0", "disparity.merge")
+    keys["disp.feature.end.1.conv.weight"] = "disparity.reduce.weight"
+    for number, part in enumerate(("start.0", "start.1", "start.2", "conv1a.0", "conv1a.1")):
+        add_normed(f"disp.matching.{part}", f"disparity.matching.{number}")
+    for name in ("weight", "bias"):
+        keys[f"disp.fc.0.{name}"] = f"disparity.vector.{name}"
+    parts = {
+        "conv1.weight": "spectrum",
+        "conv2.lower": "lower",
+        "conv2.upper": "upper",
+        "conv2.log_s": "log_scale",
+        "conv2.sign_s": "sign",
+        "conv2.p": "permutation",
+        "inter.to_w": "kernel_weight",
+        **{f"conv2.modulation.{name}": f"modulation.{name}" for name in ("weight", "bias")},
+        **{f"inter.to_r.{name}": f"query.{name}" for name in ("weight", "bias")},
+        **{f"inter.out.{name}": f"answer.{name}" for name in ("weight", "bias")},
+    }
+    for block in range(psf_blocks):
+        keys |= {f"deblur.{block}.{released}": f"psf.{block}.{ours}" for released, ours in parts.items()}
+    return keys
