@@ -1,6 +1,6 @@
 """EXIF and its kin as a photo carries them: raw entries, never strings, so that nothing changes on the way.
 
-`read_metadata` reads every kind of file that the program reads; `writers.graft` puts the result into what it writes.
+`read_metadata` reads every kind of file that the program reads; `writers.metadata` puts the result into what it writes.
 """
 
 from __future__ import annotations
@@ -91,6 +91,10 @@ def _find_nothing(source: Source, blocks: Blocks) -> None:
     """Bare sensor values: the format has no metadata."""
 
 
+def _find_ciff(source: Source, blocks: Blocks) -> None:
+    blocks.warnings.append("A CRW holds its metadata in a form of its own; none was carried over.")
+
+
 #: Signature, where it stands, and who finds the blocks.
 _CONTAINERS: tuple[tuple[bytes, int, Callable[[Source, Blocks], None]], ...] = (
     (b"\xff\xd8\xff", 0, find_in_jpeg),
@@ -98,7 +102,7 @@ _CONTAINERS: tuple[tuple[bytes, int, Callable[[Source, Blocks], None]], ...] = (
     (b"ftypcrx ", 4, find_in_cr3),
     (b"FUJIFILMCCD-RAW ", 0, find_in_raf),
     (b"P5", 0, _find_nothing),
-    (b"II\x1a\0", 0, _find_nothing),  # Canon's CRW begins like TIFF and is none; it has no EXIF
+    (b"II\x1a\0", 0, _find_ciff),
     (b"II", 0, _find_in_tiff),
     (b"MM", 0, _find_in_tiff),
 )
