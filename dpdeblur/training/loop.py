@@ -153,7 +153,9 @@ def train(options: TrainOptions) -> dict[str, float]:
     on_gpu = options.device.startswith("cuda")
     network = spec.build(**options.form).to(options.device)
     if on_gpu:
-        network = network.to(memory_format=torch.channels_last)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(memory_format=torch.channels_last)
     if options.initial is not None:
         network.load_state_dict(torch.load(options.initial, map_location=options.device, weights_only=True))
     textures, bank, scenes = _load_inputs(options)

@@ -137,8 +137,8 @@ def draw_sensors(count: int, generator: torch.Generator) -> Sensor:
 
     levels = torch.where(uniform(0, 1) < 0.35, torch.full_like(uniform(0, 1), 255.0), torch.zeros(1, device=device))
     return Sensor(
-        shot_noise=10 ** uniform(-6.0, -3.6),
-        read_noise=10 ** uniform(-4.0, -2.7),
+        shot_noise=10 ** uniform(-6.5, -3.8),
+        read_noise=10 ** uniform(-4.2, -2.9),
         gain_error=uniform(-0.015, 0.015),
         shading=uniform(-0.06, 0.06) * (uniform(0, 1) < 0.6),
         is_gray=(uniform(0, 1) < 0.4).float(),
