@@ -77,9 +77,12 @@ def read_maker_note(
 
 def drop_pointers(entries: tuple[Entry, ...], make: bytes) -> tuple[Entry, ...]:
     """Return a maker note's entries without those that point to previews and other data that is not carried."""
-    return tuple(
-        entry for entry in entries if not any(make.startswith(maker) and entry.tag == tag for maker, tag in _POINTERS)
-    )
+
+    def is_pointer(entry: Entry) -> bool:
+        # zeros point nowhere and may stay
+        return any(entry.value) and any(make.startswith(maker) and entry.tag == tag for maker, tag in _POINTERS)
+
+    return tuple(entry for entry in entries if not is_pointer(entry))
 
 
 def _guess_byte_order(directory: bytes, byte_order: ByteOrder) -> ByteOrder | None:

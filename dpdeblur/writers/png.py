@@ -13,7 +13,7 @@ import numpy as np
 
 from dpdeblur.metadata import Metadata
 from dpdeblur.writers.metadata import pack_exif, wrap_iptc
-from dpdeblur.writers.picture import Picture
+from dpdeblur.writers.picture import Picture, deflate
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _FILTER_SUB = 1
@@ -49,8 +49,7 @@ def write_png(file: BinaryIO, picture: Picture, metadata: Metadata, *, is_compre
     def pack_strip(start: int, stop: int) -> bytes:
         filtered = _filter_rows(picture, start, stop)
         # every strip is a piece of one deflate stream that looks back at nothing before it
-        packer = zlib.compressobj(1 if is_compressed else 0, zlib.DEFLATED, -zlib.MAX_WBITS)
-        packed = packer.compress(filtered) + packer.flush(zlib.Z_FULL_FLUSH)
+        packed = deflate(filtered, is_compressed=is_compressed, is_piece=True)
         return struct.pack(">II", zlib.adler32(filtered), len(filtered)) + packed
 
     checksum = _Adler32()

@@ -1,14 +1,13 @@
 """16-bit TIFF: tifffile writes the picture, then the merged directories are appended and the header turned to them.
 
 tifffile cannot write EXIF and GPS directories, hence the graft. The strips are packed here (horizontal differences,
-then zlib at level 1, on a few threads), so that the result does not depend on whether imagecodecs is installed.
+then zlib, on a few threads), so that the result does not depend on whether imagecodecs is installed.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-import zlib
 from typing import BinaryIO
 
 import numpy as np
@@ -18,7 +17,7 @@ from dpdeblur.directories import Entry, Source, make_bytes, read_directory, read
 from dpdeblur.errors import WriteError
 from dpdeblur.metadata import IPTC, XMP, Metadata
 from dpdeblur.writers.metadata import pack_directories
-from dpdeblur.writers.picture import Picture
+from dpdeblur.writers.picture import Picture, deflate
 
 #: Classic TIFF counts its bytes in 32 bits; the rest is left to the metadata.
 _MAX_SAMPLE_BYTES = 4_000_000_000
@@ -52,7 +51,7 @@ def write_tiff(file: BinaryIO, picture: Picture, metadata: Metadata, *, is_compr
             return samples.astype(sample_type, copy=False).tobytes()
         differences = samples.copy()
         differences[:, 1:] -= samples[:, :-1]  # modulo 65536, as predictor 2 has it
-        return zlib.compress(differences.astype(sample_type, copy=False).tobytes(), 1)
+        return deflate(differences.astype(sample_type, copy=False).tobytes())
 
     with tifffile.TiffWriter(file, byteorder=metadata.byte_order) as writer:
         writer.write(
