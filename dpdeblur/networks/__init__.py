@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from dpdeblur.networks.dpanet import DPANet
 from dpdeblur.networks.gkmnet import GKMNet
 from dpdeblur.networks.k3dn import K3DN
 
@@ -35,5 +36,6 @@ K3DN_SIZES: dict[str, dict[str, int]] = {
 
 NETWORKS: dict[str, NetworkSpec] = {
     "gkmnet": NetworkSpec("gkmnet", 1, GKMNet),
+    "dpanet": NetworkSpec("dpanet", 2, DPANet),
     "k3dn": NetworkSpec("k3dn", 2, K3DN),
 }

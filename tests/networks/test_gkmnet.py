@@ -11,11 +11,11 @@ from dpdeblur.networks.gkmnet import (
     GAUSSIANS,
     GKMNet,
     Mixture,
-    TripletAttention,
     assign_kernels,
     build_pyramid,
     released_keys,
 )
+from dpdeblur.networks.triplet import TripletAttention
 
 
 def list_full_kernels() -> list[torch.Tensor]:
