@@ -1,0 +1,40 @@
+"""Single images: TIFF, PNG, JPEG, and a PGM without a twin."""
+
+from __future__ import annotations
+
+from dpdeblur.metadata import read_metadata
+from dpdeblur.photo import Photo
+from dpdeblur.readers.camera import name_camera
+from dpdeblur.readers.capture import Capture, Probe, ReadOptions, describe_app_file
+from dpdeblur.readers.view import read_size, read_view
+
+
+def read_image(capture: Capture, options: ReadOptions) -> Photo:
+    """Read a single image; alpha, profile, orientation and metadata are carried along.
+
+    Raises:
+        ReadError: It cannot be decoded.
+    """
+    path = capture.paths[0]
+    options, warnings = describe_app_file(path, options)
+    view = read_view(path, options)
+    return Photo(
+        (path,),
+        "image",
+        view.image,
+        colour=view.colour,
+        bits=view.bits,
+        alpha=view.alpha,
+        metadata=view.metadata,
+        orientation=view.metadata.orientation,
+        pixel_aspect=options.pixel_aspect or 1.0,
+        warnings=(*view.warnings, *warnings),
+    )
+
+
+def probe_image(capture: Capture) -> Probe:
+    """Find out what a single image is by its header."""
+    path = capture.paths[0]
+    header = read_size(path)
+    metadata = read_metadata(path)
+    return Probe("image", header.width, header.height, False, name_camera(metadata), metadata.warnings)

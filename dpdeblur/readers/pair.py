@@ -1,0 +1,97 @@
+"""Pairs of files that are the left and the right view: named pairs and the DPDD layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dpdeblur.errors import ReadError
+from dpdeblur.metadata import read_metadata
+from dpdeblur.photo import Kind, Photo
+from dpdeblur.readers.camera import name_camera
+from dpdeblur.readers.capture import Capture, Probe, ReadOptions
+from dpdeblur.readers.view import View, read_size, read_view
+
+
+def read_pair(capture: Capture, options: ReadOptions) -> Photo:
+    """Read two views, sRGB-encoded unless their profile or the options say otherwise; the base is their mean.
+
+    Raises:
+        ReadError: One cannot be decoded, or they do not belong together.
+    """
+    return join_views(capture, options, "pair", *read_twins(capture, options))
+
+
+def read_twins(capture: Capture, options: ReadOptions) -> tuple[View, View]:
+    """Read the left and the right file.
+
+    Raises:
+        ReadError: One cannot be decoded, or they differ in size, colours, profile or orientation.
+    """
+    left_path, right_path = capture.paths
+    left, right = read_view(left_path, options), read_view(right_path, options)
+    check_twin_sizes(right_path, right.image.shape, left_path, left.image.shape)
+    for what, ours, theirs in (
+        ("number of channels", right.image.shape[2], left.image.shape[2]),
+        ("colour profile", right.metadata.icc, left.metadata.icc),
+        ("orientation", right.metadata.orientation, left.metadata.orientation),
+    ):
+        if ours != theirs:
+            raise ReadError(
+                f"its {what} is not that of {left_path.name}", path=right_path, remedy="export both views alike"
+            )
+    return left, right
+
+
+def check_twin_sizes(path: Path, shape: tuple[int, ...], other: Path, other_shape: tuple[int, ...]) -> None:
+    """Refuse files that must be of one size and are not; shapes begin with height and width.
+
+    Raises:
+        ReadError: They differ.
+    """
+    if shape[:2] != other_shape[:2]:
+        raise ReadError(
+            f"is {shape[1]}x{shape[0]} pixels, but {other.name} is {other_shape[1]}x{other_shape[0]}",
+            path=path,
+            remedy="export both at one size",
+        )
+
+
+def join_views(capture: Capture, options: ReadOptions, kind: Kind, left: View, right: View) -> Photo:
+    """Make one photo of two views."""
+    images = (right.image, left.image) if options.swap_views else (left.image, right.image)
+    base = images[0] + images[1]
+    base *= np.float32(0.5)
+    return Photo(
+        capture.paths,
+        kind,
+        base,
+        left=images[0],
+        right=images[1],
+        colour=left.colour,
+        bits=max(left.bits, right.bits),
+        alpha=left.alpha,
+        metadata=left.metadata,
+        orientation=left.metadata.orientation,
+        pixel_aspect=options.pixel_aspect or 1.0,
+        warnings=tuple(dict.fromkeys((*left.warnings, *right.warnings))),
+    )
+
+
+def probe_pair(capture: Capture) -> Probe:
+    """Find out what a pair is by the headers of its files.
+
+    Raises:
+        ReadError: One is not readable, or they differ in size.
+    """
+    return probe_twins(capture, "pair")
+
+
+def probe_twins(capture: Capture, kind: Kind) -> Probe:
+    """Find out what two files are, by their headers."""
+    left_path, right_path = capture.paths
+    left, right = read_size(left_path), read_size(right_path)
+    check_twin_sizes(right_path, (right.height, right.width), left_path, (left.height, left.width))
+    metadata = read_metadata(left_path)
+    return Probe(kind, left.width, left.height, True, name_camera(metadata), metadata.warnings)

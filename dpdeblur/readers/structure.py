@@ -1,0 +1,241 @@
+"""The skeleton of raw and TIFF files: which frames they announce, and whether all announced bytes are there.
+
+LibRaw takes a CR2 that was cut within its second frame for a file of one frame, and decodes a DNG without its data to
+zeros. Both are silent, so the announced extents are compared with the file before it is decoded.
+Sources: TIFF 6.0, DNG 1.4, ISO 14496-12 (boxes), https://github.com/lclevy/canon_cr3 (CRAW tracks).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from dpdeblur.directories import (
+    DamagedError,
+    Directory,
+    Header,
+    Source,
+    read_directory,
+    read_header,
+)
+from dpdeblur.errors import ReadError
+
+COPY_AGAIN = "copy it again from the card or its backup"
+
+_WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES = 0x100, 0x101, 0x106, 0x115, 0x14A
+#: (offsets, byte counts) of strips and of tiles.
+_SEGMENTS = ((0x111, 0x117), (0x144, 0x145))
+_WANTED = frozenset((_WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES, *_SEGMENTS[0], *_SEGMENTS[1]))
+_NUMBER_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_MAX_DIRECTORIES = 256
+_PHOTOMETRIC_CFA = 32803
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One directory of a TIFF structure.
+
+    Attributes:
+        width: Columns, or None where the directory does not say (CR2's raw frames).
+        height: Rows, or None.
+        is_mosaic: Whether it is a colour filter mosaic.
+        samples: Samples a pixel.
+        has_data: Whether it announces strips or tiles, all of them with bytes.
+    """
+
+    width: int | None
+    height: int | None
+    is_mosaic: bool
+    samples: int
+    has_data: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """A track of raw frames in a CR3: its frames' size and their number."""
+
+    width: int
+    height: int
+    frames: int
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no readable file before any decoder gives a murkier reason.
+
+    Raises:
+        ReadError: It does not exist, is a folder, cannot be opened, or is empty.
+    """
+    if path.is_dir():
+        raise ReadError("is a folder with a photo's name", path=path, remedy="rename the folder")
+    try:
+        with path.open("rb") as file:
+            first = file.read(1)
+    except FileNotFoundError as error:
+        raise ReadError("no such file", path=path, remedy="check the name") from error
+    except OSError as error:
+        raise ReadError(f"cannot be opened ({error.strerror})", path=path, remedy="check its permissions") from error
+    if not first:
+        raise ReadError("is empty (zero bytes)", path=path, remedy=COPY_AGAIN)
+
+
+def read_start(path: Path, size: int = 16) -> bytes:
+    """Return the first bytes of a file, by which its format is told."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise ReadError(f"cannot be opened ({error.strerror})", path=path, remedy="check its permissions") from error
+
+
+def read_pictures(path: Path) -> tuple[tuple[Picture, ...], tuple[Picture, ...]]:
+    """Walk the directories of a TIFF structure and check that every strip and tile lies within the file.
+
+    Args:
+        path: A CR2, DNG or TIFF file, classic or big.
+
+    Returns:
+        The pictures of the main chain, and those of its sub-directories.
+
+    Raises:
+        ReadError: It is no TIFF structure, or is cut short.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        walk = _Walk(path, Source(file, 0, size))
+        try:
+            header = read_header(walk.source)
+        except DamagedError as error:
+            raise ReadError(
+                f"is not a {path.suffix[1:].upper()} file, whatever its name", path=path, remedy="check what it is"
+            ) from error
+        try:
+            chain = tuple(walk.read_chain(header, header.first))
+            return chain, tuple(walk.read_sub_pictures(header))
+        except DamagedError as error:
+            raise _cut_short(path, size) from error
+
+
+class _Walk:
+    """Reads directories, each once, and collects pointers to further ones."""
+
+    def __init__(self, path: Path, source: Source) -> None:
+        self.source = source
+        self._path = path
+        self._seen: set[int] = set()
+        self._sub_offsets: list[int] = []
+
+    def read_chain(self, header: Header, offset: int) -> Iterator[Picture]:
+        while offset:
+            if offset in self._seen or len(self._seen) >= _MAX_DIRECTORIES:
+                raise ReadError("its directories run in a circle", path=self._path, remedy=COPY_AGAIN)
+            self._seen.add(offset)
+            directory = read_directory(
+                self.source, offset, header.byte_order, big=header.big, wanted=_WANTED.__contains__
+            )
+            if directory.lost:
+                raise DamagedError("entries lie outside the file")
+            numbers = {entry.tag: _read_numbers(directory, entry.tag, header) for entry in directory.entries}
+            self._sub_offsets += numbers.get(_SUB_DIRECTORIES, ())
+            yield self._read_picture(numbers)
+            offset = self._read_next(header, offset)
+
+    def read_sub_pictures(self, header: Header) -> Iterator[Picture]:
+        for offset in self._sub_offsets:
+            if offset not in self._seen:
+                yield from self.read_chain(header, offset)
+
+    def _read_next(self, header: Header, offset: int) -> int:
+        order = header.byte_order
+        count_code, entry_bytes, next_code = ("Q", 20, "Q") if header.big else ("H", 12, "I")
+        count_bytes, next_bytes = struct.calcsize(count_code), struct.calcsize(next_code)
+        (count,) = struct.unpack(order + count_code, self.source.read(offset, count_bytes))
+        field = self.source.read(offset + count_bytes + count * entry_bytes, next_bytes)
+        return int(struct.unpack(order + next_code, field)[0])
+
+    def _read_picture(self, numbers: dict[int, tuple[int, ...]]) -> Picture:
+        extents = [
+            extent
+            for offsets_tag, sizes_tag in _SEGMENTS
+            for extent in zip(numbers.get(offsets_tag, ()), numbers.get(sizes_tag, ()), strict=False)
+        ]
+        end = max((offset + length for offset, length in extents), default=0)
+        if end > self.source.size:
+            raise _cut_short(self._path, self.source.size, end)
+        return Picture(
+            width=numbers.get(_WIDTH, (None,))[0],
+            height=numbers.get(_HEIGHT, (None,))[0],
+            is_mosaic=numbers.get(_PHOTOMETRIC) == (_PHOTOMETRIC_CFA,),
+            samples=numbers.get(_SAMPLES, (1,))[0],
+            has_data=bool(extents) and all(offset and length for offset, length in extents),
+        )
+
+
+def _read_numbers(directory: Directory, tag: int, header: Header) -> tuple[int, ...]:
+    entry = directory.find(tag)
+    if entry is None or entry.type not in _NUMBER_CODES or not entry.value:
+        raise DamagedError(f"tag {tag} holds no numbers")
+    code = _NUMBER_CODES[entry.type]
+    return struct.unpack(f"{header.byte_order}{len(entry.value) // struct.calcsize(code)}{code}", entry.value)
+
+
+def read_tracks(path: Path) -> tuple[Track, ...]:
+    """Find the tracks of raw frames in a CR3 and check that all their bytes are there.
+
+    Raises:
+        ReadError: It is no CR3, or is cut short.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        source = Source(file, 0, size)
+        try:
+            kinds = dict(_read_boxes(source))
+            if b"moov" not in kinds:
+                raise ReadError("is not a CR3 file, whatever its name", path=path, remedy="check what it is")
+            tracks = [_read_track(box) for kind, box in _read_boxes(kinds[b"moov"]) if kind == b"trak"]
+        except DamagedError as error:
+            raise _cut_short(path, size) from error
+    return tuple(track for track in tracks if track is not None)
+
+
+def _read_boxes(source: Source) -> Iterator[tuple[bytes, Source]]:
+    """Yield the boxes that follow each other in a stretch: kind and content."""
+    offset = 0
+    while offset + 8 <= source.size:
+        length, kind = struct.unpack(">I4s", source.read(offset, 8))
+        header_bytes = 8
+        if length == 1:
+            (length,) = struct.unpack(">Q", source.read(offset + 8, 8))
+            header_bytes = 16
+        elif length == 0:
+            length = source.size - offset
+        if length < header_bytes:
+            raise DamagedError("a box is shorter than its header")
+        yield kind, source.window(offset + header_bytes, length - header_bytes)
+        offset += length
+
+
+def _read_track(box: Source) -> Track | None:
+    """Return a track of raw frames, or None for previews and timed metadata."""
+    for kind in (b"mdia", b"minf", b"stbl"):
+        inner = dict(_read_boxes(box)).get(kind)
+        if inner is None:
+            return None
+        box = inner
+    tables = dict(_read_boxes(box))
+    if b"stsd" not in tables or b"stsz" not in tables:
+        return None
+    entry = tables[b"stsd"].read(8, tables[b"stsd"].size - 8)
+    # A sample entry of 90 bytes (86 of ISO's visual sample entry, 4 of Canon's) precedes CMP1, which a JPEG preview
+    # has not; the frame's size stands 16 bytes into CMP1.
+    if entry[4:8] != b"CRAW" or entry[94:98] != b"CMP1" or len(entry) < 114:
+        return None
+    width, height = struct.unpack_from(">II", entry, 106)
+    (frames,) = struct.unpack(">I", tables[b"stsz"].read(8, 4))
+    return Track(width, height, frames)
+
+
+def _cut_short(path: Path, size: int, needed: int | None = None) -> ReadError:
+    announced = "" if needed is None else f" of at least {needed}"
+    return ReadError(f"is cut short: only {size} bytes{announced} are there", path=path, remedy=COPY_AGAIN)

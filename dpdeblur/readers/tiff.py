@@ -1,0 +1,140 @@
+"""TIFF files as stored values: 8 and 16 bit and floating point, gray and RGB, with or without alpha.
+
+tifffile reads the structure and whatever needs no codec. LZW, deflate and JPEG go through OpenCV's libtiff, which is
+always there (tifffile needs the optional imagecodecs for two of them) and which decodes no more than was declared. As
+OpenCV applies the orientation, multiplies alpha into 8-bit colours and inverts only some white-is-zero files, the tags
+that make it do so are neutralized in memory first.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from dpdeblur.errors import ReadError
+from dpdeblur.readers.raster import Header, Raster, Values, check_size, decode_with_opencv, scale_alpha
+from dpdeblur.readers.structure import COPY_AGAIN, check_file, read_pictures
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
+_ASSOCIATED_ALPHA = 1
+#: LZW, JPEG, deflate, and deflate under its old number.
+_OPENCV_CODECS = (5, 7, 8, 32946)
+_ORIENTATION, _PHOTOMETRIC, _EXTRA_SAMPLES = 274, 262, 338
+_CONVERT = "save it as an 8-bit or 16-bit RGB or gray TIFF"
+
+#: What tifffile raises for damaged files besides its own error.
+_DAMAGE = (
+    *(tifffile.TiffFileError, zlib.error, struct.error, ValueError, RuntimeError, TypeError),
+    *(LookupError, ArithmeticError, OSError),
+)
+
+# tifffile reports damage to this logger as well, which would double our one line on stderr
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+
+def read_tiff_header(path: Path) -> Header:
+    """Read the declared size of a TIFF's first page.
+
+    Raises:
+        ReadError: It is no TIFF, is cut short, or declares an impossible size.
+    """
+    check_file(path)
+    chain, _ = read_pictures(path)
+    width, height = (chain[0].width, chain[0].height) if chain else (None, None)
+    check_size(path, width or 0, height or 0)
+    return Header(width or 0, height or 0)
+
+
+def read_tiff(path: Path) -> Raster:
+    """Decode a TIFF's first page.
+
+    Raises:
+        ReadError: It cannot be decoded, or holds no gray or RGB picture.
+    """
+    read_tiff_header(path)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            _check_page(page, path)
+            values = _decode_page(page, path)
+            more = sum(isinstance(other, tifffile.TiffPage) and not other.is_reduced for other in tiff.pages[1:])
+            photometric, extra = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
+    except _DAMAGE as error:
+        raise ReadError("is damaged and cannot be decoded", path=path, remedy=COPY_AGAIN) from error
+    warnings = (f"The file has {more + 1} pages; only the first was read.",) if more else ()
+    return _sort_samples(values, photometric, extra, warnings, path)
+
+
+def _check_page(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse what is no picture of gray or RGB values."""
+    photometric, codec = int(page.photometric), int(page.compression)
+    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and (photometric, codec) != (_YCBCR, 7):
+        raise ReadError(f"its colours are {getattr(page.photometric, 'name', photometric)}", path=path, remedy=_CONVERT)
+    if page.dtype is None or page.dtype.kind not in "uf" or page.dtype.itemsize > {"u": 2, "f": 8}[page.dtype.kind]:
+        raise ReadError("its samples are neither 8 nor 16 bits nor floating point", path=path, remedy=_CONVERT)
+    if page.dtype.kind == "u" and page.bitspersample not in (8, 16):
+        raise ReadError(f"its samples have {page.bitspersample} bits", path=path, remedy=_CONVERT)
+    if page.samplesperpixel < (1 if photometric < _RGB else 3):
+        raise ReadError(f"an RGB picture with {page.samplesperpixel} samples a pixel", path=path, remedy=_CONVERT)
+
+
+def _decode_page(page: tifffile.TiffPage, path: Path) -> Values:
+    """Return the stored values, (H, W, samples)."""
+    codec = int(page.compression)
+    is_plain = int(page.planarconfig) == 1 and page.samplesperpixel in (1, 3, 4)
+    if codec in _OPENCV_CODECS and is_plain and page.dtype in (np.uint8, np.uint16, np.float32):
+        values = decode_with_opencv(_neutralize_tags(page, path.read_bytes()), path)
+    else:
+        try:
+            values = page.asarray().reshape(page.shaped[1:])
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            name = getattr(page.compression, "name", codec)
+            raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT) from error
+        # (planes, depth, height, width, samples)
+        values = values[:, 0, ..., 0].transpose(1, 2, 0) if values.shape[-1] == 1 else values[0, 0]
+    if values.shape[:2] != (page.imagelength, page.imagewidth) or values.shape[2] != page.samplesperpixel:
+        raise ReadError("is damaged and cannot be decoded", path=path, remedy=COPY_AGAIN)
+    return values
+
+
+def _neutralize_tags(page: tifffile.TiffPage, content: bytes) -> bytes:
+    """Patch the tags that would make OpenCV change values or their order."""
+    patched = bytearray(content)
+    neutral = {_ORIENTATION: 1, _EXTRA_SAMPLES: _ASSOCIATED_ALPHA}
+    if int(page.photometric) == _WHITE_IS_ZERO:
+        neutral[_PHOTOMETRIC] = _BLACK_IS_ZERO
+    for tag, number in neutral.items():
+        found = page.tags.get(tag)
+        if found is not None and int(found.dtype) == 3:
+            struct.pack_into(page.parent.byteorder + "H", patched, found.valueoffset, number)
+    return bytes(patched)
+
+
+def _sort_samples(
+    values: Values, photometric: int, extra: tuple[int, ...], warnings: tuple[str, ...], path: Path
+) -> Raster:
+    """Tell colours from alpha and turn them the usual way up."""
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise ReadError("holds values that are no numbers (NaN or infinite)", path=path, remedy=_CONVERT)
+        values, white = values.astype(np.float32), 1.0
+    else:
+        white = float(np.iinfo(values.dtype).max)
+    colours = 1 if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else 3
+    alpha = scale_alpha(values[..., colours]) if values.shape[2] > colours else None
+    if values.shape[2] > colours + 1:
+        warnings += (f"{values.shape[2] - colours - 1} channels besides colours and alpha were left out.",)
+    values = np.ascontiguousarray(values[..., :colours])
+    if photometric == _WHITE_IS_ZERO:
+        values = white - values if values.dtype.kind == "f" else np.iinfo(values.dtype).max - values
+    if alpha is not None and extra[:1] == (_ASSOCIATED_ALPHA,):
+        # colours come multiplied by alpha; where that is 0 they are lost, and black
+        values = np.minimum(values / np.maximum(alpha, np.float32(1e-6))[..., None], white).astype(np.float32)
+    return Raster(values, white, alpha, warnings)
