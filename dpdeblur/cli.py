@@ -1,0 +1,47 @@
+"""The command line, one line a command. What computes is imported by a command that runs, not by `--help`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dpdeblur import __version__, cli_info, cli_run, cli_split, cli_weights
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(cli_run.run)
+app.command()(cli_split.split)
+app.command()(cli_info.info)
+app.add_typer(cli_weights.app, name="weights")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dpdeblur {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def choose_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Turn out-of-focus dual-pixel photographs sharp."""
+
+
+def main() -> None:
+    """Run the program; file names that are no text in the terminal's encoding are printed with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # text streams of the console
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""What `run` and `split` share: find the photos, plan the results, work, report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from dpdeblur.cli_options import Share
+from dpdeblur.cli_report import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Reporter
+from dpdeblur.errors import UsageError
+
+if TYPE_CHECKING:
+    from dpdeblur.batch import Outcome
+    from dpdeblur.inputs import Inputs
+    from dpdeblur.plan import Job, NameOutputs
+    from dpdeblur.stages import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The photos that the user named; attributes are the options of the same names."""
+
+    photos: list[Path] | None
+    recursive: bool
+    files_from: str | None
+    null: bool
+    twins: bool
+    shard: Share | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Where the results go; attributes are the options of the same names, and what the command itself decides.
+
+    Attributes:
+        output: The folder, or None for `folder_name` beside each photo.
+        folder_name: Its name.
+        name_outputs: The files of one result.
+        marker: What the command makes, as the notes in its results say it.
+        needs_two_views: Photos with one view are passed by.
+    """
+
+    output: Path | None
+    folder_name: str
+    name_outputs: NameOutputs
+    marker: str
+    overwrite: bool
+    log: Path | None = None
+    dry_run: bool = False
+    needs_two_views: bool = False
+
+
+def find_photos(selection: Selection) -> Inputs:
+    """Find what was named.
+
+    Raises:
+        UsageError: Nothing was named, or nothing of it exists.
+    """
+    from dpdeblur.inputs import find_inputs, read_list
+
+    if selection.null and selection.files_from is None:
+        raise UsageError("-0 is about --files-from, which is not there")
+    if not selection.photos and selection.files_from is None:
+        raise UsageError("no photos were named", remedy="give files or folders, or --files-from")
+    named = list(selection.photos or [])
+    if selection.files_from is not None:
+        named += read_list(selection.files_from, null=selection.null)
+    return find_inputs(named, recursive=selection.recursive)
+
+
+def work_through(selection: Selection, results: Results, make_task: Callable[[Callable[[str], None]], Task]) -> int:
+    """Do a command's work on all photos.
+
+    Args:
+        selection: The photos.
+        results: Where the results go.
+        make_task: Makes the command's stages, given a function that prints a line. Called only where there is work.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        DpDeblurError: The command cannot work at all.
+        KeyboardInterrupt: The user wants to stop.
+    """
+    from dpdeblur.batch import check_outputs, run_batch
+    from dpdeblur.writers import clear_leftovers
+
+    if results.output is not None and results.output.exists() and not results.output.is_dir():
+        raise UsageError("is a file, and --output wants a folder", path=results.output)
+    inputs = find_photos(selection)
+    jobs = _plan(inputs, selection, results)
+    checked = [(job, check_outputs(job, results.marker, overwrite=results.overwrite)) for job in jobs]
+    if results.dry_run:
+        return _print_plan(checked, inputs)
+    pending = [job for job, outcome in checked if outcome is None]
+    with Reporter(len(pending), results.log, needs_two_views=results.needs_two_views) as reporter:
+        for error in inputs.failures:
+            reporter.refuse(error)
+        for _, outcome in checked:
+            if outcome is not None:
+                reporter.report(outcome)
+        if pending:
+            for folder in {path.parent for job in pending for path in job.outputs}:
+                clear_leftovers(folder)
+            run_batch(pending, make_task(reporter.say), reporter.report)
+        return reporter.finish()
+
+
+def _plan(inputs: Inputs, selection: Selection, results: Results) -> list[Job]:
+    """Choose the photos and name their results; say what was left out."""
+    from dpdeblur.plan import drop_twins, plan_jobs, take_share
+
+    found, twins = (inputs.found, ()) if selection.twins else drop_twins(inputs.found)
+    if twins:
+        typer.echo(f"{len(twins)} camera JPEGs left to their raws; --twins takes them too", err=True)
+    if inputs.own_results:
+        typer.echo(f"{inputs.own_results} results of dpdeblur passed by", err=True)
+    jobs = plan_jobs(found, results.name_outputs, output=results.output, folder_name=results.folder_name)
+    return jobs if selection.shard is None else take_share(jobs, *selection.shard)
+
+
+def _print_plan(checked: Sequence[tuple[Job, Outcome | None]], inputs: Inputs) -> int:
+    """Print each photo with its results on stdout, and on stderr what cannot be done."""
+    failures = list(inputs.failures)
+    for job, outcome in checked:
+        if outcome is not None and outcome.error is not None:
+            failures.append(outcome.error)
+            continue
+        state = "" if outcome is None else " (already done)"
+        sources, targets = (", ".join(str(path) for path in paths) for paths in (job.capture.paths, job.outputs))
+        typer.echo(f"{sources} -> {targets}{state}")
+    for error in failures:
+        typer.echo(str(error), err=True)
+    if failures:
+        return SOME_FAILED
+    return ALL_DONE if checked else NOTHING_TO_DO

@@ -1,0 +1,156 @@
+"""What a batch tells its user: the progress bar, lines on stderr, the log, the summary and the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+
+import typer
+
+from dpdeblur.errors import DpDeblurError, NoSecondViewError, UsageError
+
+if TYPE_CHECKING:
+    from dpdeblur.batch import Outcome
+
+ALL_DONE, SOME_FAILED, WRONG_USE, NOTHING_TO_DO, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@contextlib.contextmanager
+def report_errors() -> Iterator[None]:
+    """Turn what stops a command into one line on stderr and the exit code for it."""
+    try:
+        yield
+    except DpDeblurError as error:
+        typer.echo(f"dpdeblur: {error}", err=True)
+        raise typer.Exit(WRONG_USE) from error
+    except KeyboardInterrupt as error:
+        typer.echo("dpdeblur: interrupted; the same command goes on where it stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+class Reporter:
+    """Follows a batch and keeps its counts; use it as a context, so that the bar and the log are closed."""
+
+    def __init__(self, photos: int, log: Path | None = None, *, needs_two_views: bool = False) -> None:
+        """Open the log and draw the bar.
+
+        Args:
+            photos: How many photos there are to work on.
+            log: The file to append JSON lines to, or None.
+            needs_two_views: Photos with one view are passed by; they have not failed.
+
+        Raises:
+            UsageError: The log cannot be written.
+        """
+        from tqdm import tqdm
+
+        try:
+            self._log: IO[str] | None = None if log is None else log.open("a", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"the log cannot be written ({error.strerror})", path=log) from error
+        self._needs_two_views = needs_two_views
+        self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
+        self._photos = photos
+        self._megapixels = 0.0
+        self._start = time.monotonic()
+        self._bar = tqdm(
+            total=photos,
+            disable=None,  # None: where stderr is no terminal
+            file=sys.stderr,
+            bar_format="{n_fmt}/{total_fmt} photos |{bar}| {postfix} {remaining} left",
+        )
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the bar and the log."""
+        self._bar.close()
+        if self._log is not None:
+            self._log.close()
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bar."""
+        self._bar.write(line, file=sys.stderr)
+
+    def refuse(self, error: DpDeblurError) -> None:
+        """Count something that was named and is no photo to work on."""
+        self._counts["failed"] += 1
+        self.say(str(error))
+        self._write_log({"files": [str(error.path)], "status": "failed", "error": str(error)})
+
+    def report(self, outcome: Outcome) -> None:
+        """Count a photo and say what its user has to know."""
+        name = str(outcome.job.capture.paths[0])
+        entry: dict[str, object] = {
+            "files": [str(path) for path in outcome.job.capture.paths],
+            "outputs": [str(path) for path in outcome.job.outputs],
+            "status": outcome.status,
+        }
+        if outcome.error is not None:
+            entry["error"] = str(outcome.error)
+            self.say(str(outcome.error))
+        if outcome.status == "skipped":
+            self.say(f"{name}: already done, see {outcome.job.outputs[0]}; --overwrite makes it again")
+        if outcome.written is not None:
+            written = outcome.written
+            megapixels = written.width * written.height / 1e6
+            entry |= {"megapixels": megapixels, "warnings": written.warnings, **written.details}
+            self._megapixels += megapixels
+            for warning in written.warnings:
+                self.say(f"{name}: {warning}")
+        if outcome.seconds:
+            entry["seconds"] = {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()}
+        if self._lacks_view(outcome):
+            entry["status"] = "skipped"
+        self._count(outcome)
+        self._write_log(entry)
+
+    def finish(self) -> int:
+        """Print the summary.
+
+        Returns:
+            The exit code.
+        """
+        counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
+        self.say(f"{counts or 'nothing to do'} in {format_seconds(time.monotonic() - self._start)}")
+        if self._counts["failed"]:
+            return SOME_FAILED
+        return ALL_DONE if self._counts["done"] or self._counts["already done"] else NOTHING_TO_DO
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.status == "skipped":
+            self._counts["already done"] += 1
+            return  # it was done before the bar began
+        self._counts["with one view only" if self._lacks_view(outcome) else outcome.status] += 1
+        speed = self._megapixels / (time.monotonic() - self._start)
+        self._bar.set_postfix_str(f"{speed:.2f} megapixels/s,", refresh=False)
+        self._bar.update()
+        if outcome.status == "done" and self._counts["done"] == 1 and self._photos > 2:
+            left = self._photos - self._bar.n
+            self.say(f"about {format_seconds(left * outcome.longest_stage)} for the other {left} photos")
+
+    def _lacks_view(self, outcome: Outcome) -> bool:
+        return self._needs_two_views and isinstance(outcome.error, NoSecondViewError)
+
+    def _write_log(self, entry: dict[str, object]) -> None:
+        if self._log is not None:
+            self._log.write(json.dumps(entry) + "\n")
+            self._log.flush()
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time the way it is spoken: 4.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,65 @@
+"""`dpdeblur weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dpdeblur.cli_report import SOME_FAILED, report_errors
+from dpdeblur.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from dpdeblur.weights import Card
+
+app = typer.Typer(help="List, verify and import weights.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_files() -> None:
+    """List the weights that came with dpdeblur, and what they measured."""
+    with report_errors():
+        from dpdeblur.weights import list_weights, read_card
+
+        for path in list_weights():
+            typer.echo(f"{path.name}: {_describe(read_card(path))}")
+
+
+@app.command("verify")
+def verify_files(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES...", help="Weights files. Default: those of dpdeblur.")
+    ] = None,
+) -> None:
+    """Load weights and check their tensors against the hashes in their cards."""
+    failures = 0
+    with report_errors():
+        from dpdeblur.weights import list_weights, load_weights
+
+        for path in files or list_weights():
+            try:
+                _, card = load_weights(path)
+            except WeightsError as error:
+                failures += 1
+                typer.echo(str(error), err=True)
+            else:
+                typer.echo(f"{path.name}: good, sha256 {card.sha256}")
+    if failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command("import")
+def import_file(
+    checkpoint: Annotated[Path, typer.Argument(help="The authors' checkpoint, a .pth file.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.", show_default=False),
+    ],
+) -> None:
+    """Turn a checkpoint of a paper's authors into weights for `run --weights`."""
+    with report_errors():
+        from dpdeblur.weights import import_checkpoint
+
+        card = import_checkpoint(checkpoint, output)
+        typer.echo(f"{output}: {_describe(card)}", err=True)

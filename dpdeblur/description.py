@@ -1,0 +1,83 @@
+"""What a capture is, and what `run` would do with it and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from dpdeblur.errors import DpDeblurError, UsageError
+from dpdeblur.inference import choose_weights
+from dpdeblur.readers import Capture, Probe, probe_photo
+from dpdeblur.weights import read_card
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What `info` says of a capture.
+
+    Attributes:
+        capture: The photo's file or files.
+        probe: What they are.
+        network: The network that `run` would take, or None where it can take none.
+        weights: Its weights file, or None.
+        reason: Why this network, or why none.
+    """
+
+    capture: Capture
+    probe: Probe
+    network: str | None
+    weights: Path | None
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The description in JSON's types."""
+        return {
+            "files": [str(path) for path in self.capture.paths],
+            "name": self.capture.name,
+            "kind": self.probe.kind,
+            "width": self.probe.width,
+            "height": self.probe.height,
+            "camera": self.probe.camera,
+            "dual": self.probe.dual,
+            "network": self.network,
+            "weights": None if self.weights is None else str(self.weights),
+            "reason": self.reason,
+            "warnings": list(self.probe.warnings),
+        }
+
+    def as_row(self) -> tuple[str, ...]:
+        """The description as text: file, kind, size, camera, views, what `run` would do."""
+        first, *others = self.capture.paths
+        return (
+            " + ".join([str(first), *(path.name for path in others)]),
+            self.probe.kind,
+            f"{self.probe.width}x{self.probe.height}",
+            self.probe.camera or "-",
+            "left, right" if self.probe.dual else "one",
+            f"fail: {self.reason}" if self.network is None else f"use {self.network}: {self.reason}",
+        )
+
+
+def describe_capture(capture: Capture, *, model: str, weights: Path | None, device: str) -> Description:
+    """Look at a capture, as cheaply as its format allows.
+
+    Args:
+        capture: The photo's file or files.
+        model: As `run --model`.
+        weights: As `run --weights`.
+        device: As `run --device`.
+
+    Raises:
+        UsageError: There is no such device.
+        DpDeblurError: The capture cannot be read, or the weights that were named cannot be used.
+    """
+    probe = probe_photo(capture)
+    if weights is not None:
+        return Description(capture, probe, read_card(weights).network, weights, "asked for by --weights")
+    try:
+        path, reason = choose_weights(2 if probe.dual else 1, probe.kind, model, device)
+    except UsageError:
+        raise
+    except DpDeblurError as error:
+        return Description(capture, probe, None, None, error.cause)
+    return Description(capture, probe, read_card(path).network, path, reason)
