@@ -174,8 +174,8 @@ def find_in_cr3(source: Source, blocks: Blocks) -> None:
         elif kind == b"uuid" and identity == _XMP_BOX:
             # the camera pads its packet with kilobytes of zeros
             blocks.xmp = box.read(0, box.size).rstrip(b"\0") or None
-        elif kind == b"mdat":
-            return
+    if not blocks.parts:
+        raise DamagedError("the boxes that hold it are missing")
 
 
 def _iterate_boxes(source: Source) -> Iterator[tuple[bytes, bytes, Source]]:
