@@ -72,13 +72,13 @@ def find_photos(selection: Selection) -> Inputs:
     return find_inputs(named, recursive=selection.recursive)
 
 
-def work_through(selection: Selection, results: Results, make_task: Callable[[Callable[[str], None]], Task]) -> int:
+def work_through(selection: Selection, results: Results, make_task: Callable[[Reporter], Task]) -> int:
     """Do a command's work on all photos.
 
     Args:
         selection: The photos.
         results: Where the results go.
-        make_task: Makes the command's stages, given a function that prints a line. Called only where there is work.
+        make_task: Makes the command's stages, given whom to tell of progress. Called only where there is work.
 
     Returns:
         The exit code.
@@ -107,7 +107,7 @@ def work_through(selection: Selection, results: Results, make_task: Callable[[Ca
         if pending:
             for folder in {path.parent for job in pending for path in job.outputs}:
                 clear_leftovers(folder)
-            run_batch(pending, make_task(reporter.say), reporter.report)
+            run_batch(pending, make_task(reporter), reporter.report)
         return reporter.finish()
 
 

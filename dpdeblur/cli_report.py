@@ -57,13 +57,14 @@ class Reporter:
         self._needs_two_views = needs_two_views
         self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
         self._photos = photos
+        self._finished = 0
         self._megapixels = 0.0
         self._start = time.monotonic()
         self._bar = tqdm(
             total=photos,
             disable=None,  # None: where stderr is no terminal
             file=sys.stderr,
-            bar_format="{n_fmt}/{total_fmt} photos |{bar}| {postfix} {remaining} left",
+            bar_format="{n:.1f}/{total} photos |{bar}|{postfix} {remaining} left",
         )
 
     def __enter__(self) -> Self:
@@ -81,6 +82,10 @@ class Reporter:
     def say(self, line: str) -> None:
         """Print a line on stderr, above the bar."""
         self._bar.write(line, file=sys.stderr)
+
+    def advance(self, share: float) -> None:
+        """Move the bar by a share of the photo that is being worked on."""
+        self._bar.update(min(share, self._finished + 1 - self._bar.n))
 
     def refuse(self, error: DpDeblurError) -> None:
         """Count something that was named and is no photo to work on."""
@@ -134,9 +139,10 @@ class Reporter:
         self._counts["with one view only" if self._lacks_view(outcome) else outcome.status] += 1
         speed = self._megapixels / (time.monotonic() - self._start)
         self._bar.set_postfix_str(f"{speed:.2f} megapixels/s,", refresh=False)
-        self._bar.update()
+        self._finished += 1
+        self._bar.update(max(0, self._finished - self._bar.n))
         if outcome.status == "done" and self._counts["done"] == 1 and self._photos > 2:
-            left = self._photos - self._bar.n
+            left = self._photos - self._finished
             self.say(f"about {format_seconds(left * outcome.longest_stage)} for the other {left} photos")
 
     def _lacks_view(self, outcome: Outcome) -> bool:

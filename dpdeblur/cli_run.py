@@ -145,14 +145,15 @@ def run(
                 log=log,
                 dry_run=dry_run,
             ),
-            lambda say: Restoration(
+            lambda reporter: Restoration(
                 read_options=read_options,
                 write_options=WriteOptions(format=format_name, profile=profile),
                 settings=settings,
                 model=model,
                 weights=weights,
                 framing=framing,
-                announce=say,
+                announce=reporter.say,
+                advance=reporter.advance,
             ),
         )
     raise typer.Exit(code)

@@ -85,5 +85,5 @@ def split(
             needs_two_views=True,
         )
         selection = Selection(photos, recursive, files_from, null, twins=False, shard=shard)
-        code = work_through(selection, results, lambda say: splitting)
+        code = work_through(selection, results, lambda reporter: splitting)
     raise typer.Exit(code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dpdeblur.cli_report import SOME_FAILED, report_errors
-from dpdeblur.errors import UsageError, WeightsError
+from dpdeblur.errors import WeightsError
 
 if TYPE_CHECKING:
     from dpdeblur.weights import Card
@@ -63,3 +63,11 @@ def import_file(
 
         card = import_checkpoint(checkpoint, output)
         typer.echo(f"{output}: {_describe(card)}", err=True)
+
+
+def _describe(card: Card) -> str:
+    """The network, its size, and what it measured."""
+    form = "the authors' form" if card.released else "our form"
+    cameras = [camera for camera in ("pixel", "canon") if camera in card.scores]
+    scores = [f"{card.scores[camera]:+.2f} dB on real {camera} scenes" for camera in cameras]
+    return "; ".join([f"{card.network} in {form}, {card.parameters / 1e6:.2f} M parameters", *scores])

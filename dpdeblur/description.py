@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from dpdeblur.errors import DpDeblurError, UsageError
-from dpdeblur.inference import choose_weights
+from dpdeblur.pipeline import choose_network
 from dpdeblur.readers import Capture, Probe, probe_photo
 from dpdeblur.weights import read_card
 
@@ -75,7 +75,7 @@ def describe_capture(capture: Capture, *, model: str, weights: Path | None, devi
     if weights is not None:
         return Description(capture, probe, read_card(weights).network, weights, "asked for by --weights")
     try:
-        path, reason = choose_weights(2 if probe.dual else 1, probe.kind, model, device)
+        path, reason = choose_network(probe.dual, probe.kind, model, device)
     except UsageError:
         raise
     except DpDeblurError as error:

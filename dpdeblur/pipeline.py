@@ -6,78 +6,20 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from dpdeblur.framing import WHOLE, Framing, frame_photo
+from dpdeblur.errors import NoSecondViewError
+from dpdeblur.framing import Framing, frame_photo
 from dpdeblur.inference import Restored, Restorer, Settings, choose_weights
-from dpdeblur.photo import Photo
+from dpdeblur.networks import NETWORKS
+from dpdeblur.photo import Kind, Photo
 from dpdeblur.provenance import Note
 from dpdeblur.readers import Capture, ReadOptions, read_photo
 from dpdeblur.stages import Written
 from dpdeblur.writers import WriteOptions, write_image
 
 
-def restore_file(
-    capture: Capture,
-    restorer: Restorer,
-    read_options: ReadOptions,
-    write_options: WriteOptions,
-    output: Path,
-    framing: Framing = WHOLE,
-) -> tuple[str, ...]:
-    """Restore one photo: the program's story.
-
-    Args:
-        capture: The photo's file or files.
-        restorer: The network, loaded.
-        read_options: How bare files are to be understood.
-        write_options: The form of the result.
-        output: The file to write.
-        framing: Which pixels.
-
-    Returns:
-        The warnings of all stages, one plain sentence each.
-
-    Raises:
-        DpDeblurError: The photo cannot be read, restored or written; nothing is left half-written.
-    """
-    photo = frame_photo(read_photo(capture, read_options), framing)
-    restored = restorer.restore(photo)
-    return write_restored(photo, restored, restorer, write_options, output, framing)
-
-
-def write_restored(
-    photo: Photo,
-    restored: Restored,
-    restorer: Restorer,
-    write_options: WriteOptions,
-    output: Path,
-    framing: Framing = WHOLE,
-) -> tuple[str, ...]:
-    """Write a restored photo with its metadata and a note on how it was made; arguments as in `restore_file`.
-
-    Returns:
-        The warnings of reading, restoring and writing.
-
-    Raises:
-        WriteError: The file cannot be written.
-    """
-    note = describe_run(restorer, restored, framing)
-    warnings = write_image(output, restored.image, photo, write_options, provenance=str(note))
-    return (*photo.warnings, *restored.warnings, *warnings)
-
-
 def mark_run(framing: Framing) -> str:
     """What `run` makes of a photo, in a word that tells a part from the whole: a part is no finished result."""
     return "run" if framing.crop is None else f"run crop={framing.crop}"
-
-
-def describe_run(restorer: Restorer, restored: Restored, framing: Framing) -> Note:
-    """The note that a result carries: the network, the weights' hash, and the settings that shaped its pixels."""
-    card = restorer.card
-    return Note(
-        mark_run(framing),
-        f"network {card.network}, weights {card.sha256[:12]}, strength {restorer.settings.strength:g},"
-        f" working scale {restored.working_scale:g}",
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +31,20 @@ class Result:
     restored: Restored
 
 
-class Restoration:
-    """The stages of `run` over many photos: each network is loaded once, when the first photo asks for it.
+def choose_network(is_dual: bool, kind: Kind, model: str, device: str) -> tuple[Path, str]:
+    """Choose the weights for one photo of a batch; arguments and result as in `choose_weights`.
 
-    Attributes:
-        marker: What the results are, as their notes say it.
+    Raises:
+        NoSecondViewError: The model that was asked for needs two views: this photo fails, others may not.
+        UsageError: There are no such weights or devices, for any photo.
     """
+    if not is_dual and model != "auto" and NETWORKS[model].views == 2:
+        raise NoSecondViewError(f"{model} needs a left and a right view", remedy="use --model auto or gkmnet")
+    return choose_weights(2 if is_dual else 1, kind, model, device)
+
+
+class Restoration:
+    """The stages of `run` over many photos: each network is loaded once, when the first photo asks for it."""
 
     def __init__(
         self,
@@ -106,6 +56,7 @@ class Restoration:
         weights: Path | None,
         framing: Framing,
         announce: Callable[[str], None],
+        advance: Callable[[float], None],
     ) -> None:
         """Load the weights that were named, so that bad ones are found before any work.
 
@@ -117,11 +68,12 @@ class Restoration:
             weights: A weights file that overrides the choice, or None.
             framing: Which pixels are restored.
             announce: Told each network that is loaded, with its device and precision.
+            advance: Told the share of a photo that was restored since the last call.
 
         Raises:
             DpDeblurError: The weights cannot be used.
         """
-        self.marker = mark_run(framing)
+        self._marker = mark_run(framing)
         self._read_options = read_options
         self._write_options = write_options
         self._settings = settings
@@ -129,6 +81,7 @@ class Restoration:
         self._weights = weights
         self._framing = framing
         self._announce = announce
+        self._advance = advance
         self._restorers: dict[Path, Restorer] = {}
         if weights is not None:
             self._load(weights)
@@ -144,28 +97,38 @@ class Restoration:
             DpDeblurError: No network fits the photo, or it cannot be restored.
         """
         restorer = self._choose(photo)
-        return Result(photo, restorer, restorer.restore(photo))
+        return Result(photo, restorer, restorer.restore(photo, self._advance))
 
     def write(self, result: Result, outputs: tuple[Path, ...]) -> Written:
-        """Write a restored photo; see `write_restored`."""
-        photo, restorer, restored = result.photo, result.restorer, result.restored
-        warnings = write_restored(photo, restored, restorer, self._write_options, outputs[0], self._framing)
+        """Write a restored photo with its metadata and a note on how it was made.
+
+        Raises:
+            WriteError: The file cannot be written.
+        """
+        photo, restored, card = result.photo, result.restored, result.restorer.card
+        note = Note(
+            self._marker,
+            f"network {card.network}, weights {card.sha256[:12]}, strength {self._settings.strength:g},"
+            f" working scale {restored.working_scale:g}",
+        )
+        warnings = write_image(outputs[0], restored.image, photo, self._write_options, provenance=str(note))
         height, width = photo.base.shape[:2]
         details = {
-            "network": restorer.card.network,
-            "weights": restorer.card.sha256,
-            "device": restorer.device,
-            "precision": restorer.precision,
+            "network": card.network,
+            "weights": card.sha256,
+            "device": result.restorer.device,
+            "precision": restored.precision,
+            "strength": self._settings.strength,
             "working_scale": restored.working_scale,
             "tile_px": restored.tile_px,
             "clipped_share": photo.clipped_share,
         }
-        return Written(width, height, warnings, details)
+        return Written(width, height, (*photo.warnings, *restored.warnings, *warnings), details)
 
     def _choose(self, photo: Photo) -> Restorer:
         path = self._weights
         if path is None:
-            path, _ = choose_weights(2 if photo.is_dual else 1, photo.kind, self._model, self._settings.device)
+            path, _ = choose_network(photo.is_dual, photo.kind, self._model, self._settings.device)
         return self._restorers.get(path) or self._load(path)
 
     def _load(self, path: Path) -> Restorer:

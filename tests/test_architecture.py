@@ -1,0 +1,110 @@
+"""The house's order: imports point down only, and asking for help loads nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "dpdeblur"
+
+#: Modules and packages from the bottom up. Each may import what stands in a line below its own, and itself.
+LAYERS = (
+    ("__init__", "errors"),
+    ("directories", "icc"),
+    ("containers", "maker_note", "colour"),
+    ("metadata",),
+    ("photo", "provenance"),
+    ("framing", "networks"),
+    ("weights",),
+    ("devices", "scale", "tiling"),
+    ("readers", "inference", "writers"),
+    ("inputs", "stages", "evaluation"),
+    ("pipeline", "views", "plan", "training"),
+    ("description",),
+    ("batch",),
+    ("cli_options", "cli_report"),
+    ("cli_batch",),
+    ("cli_run", "cli_split", "cli_info", "cli_weights"),
+    ("cli",),
+)
+HEAVY = {"torch", "cv2", "rawpy", "numpy"}
+
+
+def find_top(path: Path, package: Path) -> str:
+    """The module or package directly below the root that a file belongs to."""
+    return path.relative_to(package).parts[0].removesuffix(".py")
+
+
+def find_imports(path: Path, package: Path) -> Iterator[str]:
+    """The parts of the package that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names = [
+                f"{node.module}.{alias.name}" if node.module == "dpdeblur" else str(node.module) for alias in node.names
+            ]
+        for name in names:
+            root, _, rest = name.partition(".")
+            if root == "dpdeblur":
+                top = rest.split(".")[0]
+                is_part = (package / top).is_dir() or (package / f"{top}.py").is_file()
+                yield top if top and is_part else "__init__"
+
+
+def find_upward_imports(package: Path) -> list[str]:
+    """Every import that does not point down, as `module -> module`."""
+    height = {name: index for index, names in enumerate(LAYERS) for name in names}
+    wrong: set[str] = set()
+    for path in package.rglob("*.py"):
+        top = find_top(path, package)
+        for imported in find_imports(path, package):
+            if imported != top and height[imported] >= height[top]:
+                wrong.add(f"{path.relative_to(package)} -> {imported}")
+    return sorted(wrong)
+
+
+def test_imports_point_down_only() -> None:
+    assert find_upward_imports(PACKAGE) == []
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    tops = {find_top(path, PACKAGE) for path in PACKAGE.rglob("*.py")}
+    assert tops == {name for names in LAYERS for name in names}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from dpdeblur.batch import run_batch",
+        "import dpdeblur.batch",
+        "from dpdeblur import batch",
+        "def f():\n    from dpdeblur.batch import run_batch",
+    ],
+)
+def test_an_upward_import_is_found_wherever_it_hides(tmp_path: Path, line: str) -> None:
+    (tmp_path / "readers").mkdir()
+    (tmp_path / "readers" / "pixel.py").write_text(line)
+    (tmp_path / "batch.py").write_text("from dpdeblur import __version__\nfrom dpdeblur.readers.pixel import x")
+    assert find_upward_imports(tmp_path) == ["readers/pixel.py -> batch"]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; sys.argv = ['dpdeblur', 'run', '--help']\n"
+        "from dpdeblur.cli import main\n"
+        "try: main()\n"
+        "finally: print('LOADED', *sys.modules, file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "--strength" in result.stdout
+    loaded = set(result.stderr.split())
+    assert "typer" in loaded
+    assert not loaded & HEAVY
