@@ -60,7 +60,7 @@ def test_encoding_and_decoding_are_inverse_and_odd_and_go_on_above_one(name: str
 @pytest.mark.parametrize(
     ("space", "published"),
     [
-        # CSS Color 4, sample code: display-p3 and a98-rgb to srgb; the web's prophoto-rgb, whose D50 differs in the 4th place
+        # CSS Color 4, sample code; its prophoto-rgb has a D50 that differs in the 4th place
         (DISPLAY_P3, [[1.22494, -0.22494, 0.0], [-0.04206, 1.04206, 0.0], [-0.01964, -0.07864, 1.09827]]),
         (ADOBE_RGB, [[1.3983, -0.3983, 0.0], [0.0, 1.0, 0.0], [0.0, -0.0429, 1.0429]]),
         (PROPHOTO, [[2.0341, -0.7274, -0.3068], [-0.2288, 1.2317, -0.0029], [-0.0086, -0.1533, 1.1618]]),
