@@ -66,14 +66,7 @@ def write_jpeg(file: BinaryIO, picture: Picture, metadata: Metadata, *, quality:
 
 
 def _pack_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
-    warnings: tuple[str, ...] = ()
-    exif = pack_exif(metadata)
-    if len(_EXIF) + len(exif) > _MAX_SEGMENT_BYTES:
-        exif = pack_exif(dataclasses.replace(metadata, maker_note=None))
-        warnings += ("The EXIF is too large for JPEG; the maker note was left out.",)
-    if len(_EXIF) + len(exif) > _MAX_SEGMENT_BYTES:
-        exif = pack_exif(Metadata(byte_order=metadata.byte_order))
-        warnings += ("The rest of the EXIF is too large for JPEG as well and was left out.",)
+    exif, warnings = _fit_exif(metadata)
     packed = _pack_segment(0xE1, _EXIF + exif)
     if metadata.xmp is not None:
         xmp = metadata.xmp if len(_XMP) + len(metadata.xmp) <= _MAX_SEGMENT_BYTES else trim_xmp(metadata.xmp)
@@ -91,6 +84,28 @@ def _pack_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
         for start in range(0, len(resource), size):
             packed += _pack_segment(0xED, _PHOTOSHOP + resource[start : start + size])
     return packed, warnings
+
+
+def _fit_exif(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
+    """Pack EXIF into one segment: where it is too large, without the maker note, then without its largest entries."""
+    warnings: tuple[str, ...] = ()
+    exif = pack_exif(metadata)
+    while len(_EXIF) + len(exif) > _MAX_SEGMENT_BYTES:
+        if metadata.maker_note is not None:
+            metadata = dataclasses.replace(metadata, maker_note=None)
+            warnings += ("The EXIF is too large for JPEG; the maker note was left out.",)
+        else:
+            largest = max((*metadata.ifd0, *metadata.exif, *metadata.gps), key=lambda entry: len(entry.value))
+            metadata = dataclasses.replace(
+                metadata,
+                ifd0=tuple(entry for entry in metadata.ifd0 if entry is not largest),
+                exif=tuple(entry for entry in metadata.exif if entry is not largest),
+                gps=tuple(entry for entry in metadata.gps if entry is not largest),
+                interop=(),
+            )
+            warnings += (f"The EXIF is too large for JPEG; its entry {largest.tag} was left out.",)
+        exif = pack_exif(metadata)
+    return exif, warnings
 
 
 def _pack_profile(icc: bytes) -> bytes:
