@@ -154,7 +154,9 @@ def group_captures(files: Sequence[Path]) -> list[Capture]:
     Returns:
         The captures, each at the place of its first file.
     """
-    places = {_place(path): path for path in files}
+    places: dict[_Place, Path] = {}
+    for path in files:
+        places.setdefault(_place(path), path)
     taken: set[Path] = set()
     captures: list[Capture] = []
     for path in files:

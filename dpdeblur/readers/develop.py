@@ -22,7 +22,7 @@ import rawpy
 
 from dpdeblur.errors import ReadError
 from dpdeblur.photo import Image
-from dpdeblur.readers.structure import COPY_AGAIN
+from dpdeblur.readers.structure import COPY_AGAIN, check_size
 
 MosaicCodes = npt.NDArray[np.uint16]
 
@@ -80,7 +80,7 @@ def open_raw(path: Path, shot: int = 0) -> Iterator[rawpy.RawPy]:
         shot: Which frame, from 0.
 
     Raises:
-        ReadError: LibRaw does not know the file, cannot decode it, or the file has no such frame.
+        ReadError: LibRaw does not know the file or cannot decode it, it has no such frame, or it is too large.
     """
     # rawpy.imread(path, shot_select=n) sets the frame after opening, which is too late: CR2, CR3 and DNG with several
     # directories would silently give frame 0 (rawpy 0.28).
@@ -88,6 +88,7 @@ def open_raw(path: Path, shot: int = 0) -> Iterator[rawpy.RawPy]:
         with explain_libraw(path):
             raw.set_unpack_params(shot_select=shot)
             raw.open_file(str(path))
+            check_size(path, raw.sizes.raw_width, raw.sizes.raw_height)
             raw.unpack()
         yield raw
 

@@ -19,12 +19,9 @@ import numpy.typing as npt
 
 from dpdeblur.errors import ReadError
 from dpdeblur.photo import Image
-from dpdeblur.readers.structure import COPY_AGAIN, check_file, read_start
+from dpdeblur.readers.structure import COPY_AGAIN, check_file, check_size, read_start
 
 Values = npt.NDArray[Any]
-
-#: No camera makes larger single pictures; a file that declares more is a mistake or a trap.
-MAX_PIXELS = 300_000_000
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 #: The signature, then width, height and greatest value between white space and comments, then one white space.
@@ -56,22 +53,6 @@ class Header:
     width: int
     height: int
     is_gray: bool = False
-
-
-def check_size(path: Path, width: int, height: int) -> None:
-    """Refuse a declared size before memory is taken for it.
-
-    Raises:
-        ReadError: It has no pixels, or more than `MAX_PIXELS`.
-    """
-    if width < 1 or height < 1:
-        raise ReadError("declares a picture without pixels", path=path, remedy=COPY_AGAIN)
-    if width * height > MAX_PIXELS:
-        raise ReadError(
-            f"declares {width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels",
-            path=path,
-            remedy="cut it into parts",
-        )
 
 
 def read_header(path: Path) -> Header:

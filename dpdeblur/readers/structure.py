@@ -23,6 +23,8 @@ from dpdeblur.directories import (
 from dpdeblur.errors import ReadError
 
 COPY_AGAIN = "copy it again from the card or its backup"
+#: No camera makes larger single pictures; a file that declares more is a mistake or a trap.
+MAX_PIXELS = 300_000_000
 
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES = 0x100, 0x101, 0x106, 0x115, 0x14A
 #: (offsets, byte counts) of strips and of tiles.
@@ -78,6 +80,22 @@ def check_file(path: Path) -> None:
         raise ReadError(f"cannot be opened ({error.strerror})", path=path, remedy="check its permissions") from error
     if not first:
         raise ReadError("is empty (zero bytes)", path=path, remedy=COPY_AGAIN)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse a declared size before memory is taken for it.
+
+    Raises:
+        ReadError: It has no pixels, or more than `MAX_PIXELS`.
+    """
+    if width < 1 or height < 1:
+        raise ReadError("declares a picture without pixels", path=path, remedy=COPY_AGAIN)
+    if width * height > MAX_PIXELS:
+        raise ReadError(
+            f"declares {width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels",
+            path=path,
+            remedy="cut it into parts",
+        )
 
 
 def read_start(path: Path, size: int = 16) -> bytes:
@@ -237,5 +255,6 @@ def _read_track(box: Source) -> Track | None:
 
 
 def _cut_short(path: Path, size: int, needed: int | None = None) -> ReadError:
-    announced = "" if needed is None else f" of at least {needed}"
-    return ReadError(f"is cut short: only {size} bytes{announced} are there", path=path, remedy=COPY_AGAIN)
+    if needed is None:
+        return ReadError(f"is cut short or damaged ({size} bytes are there)", path=path, remedy=COPY_AGAIN)
+    return ReadError(f"is cut short: only {size} of {needed} bytes are there", path=path, remedy=COPY_AGAIN)

@@ -17,8 +17,8 @@ import numpy as np
 import tifffile
 
 from dpdeblur.errors import ReadError
-from dpdeblur.readers.raster import Header, Raster, Values, check_size, decode_with_opencv, scale_alpha
-from dpdeblur.readers.structure import COPY_AGAIN, check_file, read_pictures
+from dpdeblur.readers.raster import Header, Raster, Values, decode_with_opencv, scale_alpha
+from dpdeblur.readers.structure import COPY_AGAIN, check_file, check_size, read_pictures
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _ASSOCIATED_ALPHA = 1
@@ -91,14 +91,14 @@ def _decode_page(page: tifffile.TiffPage, path: Path) -> Values:
         values = decode_with_opencv(_neutralize_tags(page, path.read_bytes()), path)
     else:
         try:
-            values = page.asarray().reshape(page.shaped[1:])
+            # (planes, depth, height, width, samples)
+            blocks = page.asarray().reshape(page.shaped)
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
             name = getattr(page.compression, "name", codec)
             raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT) from error
-        # (planes, depth, height, width, samples)
-        values = values[:, 0, ..., 0].transpose(1, 2, 0) if values.shape[-1] == 1 else values[0, 0]
+        values = blocks[0, 0] if blocks.shape[0] == 1 else blocks[:, 0, ..., 0].transpose(1, 2, 0)
     if values.shape[:2] != (page.imagelength, page.imagewidth) or values.shape[2] != page.samplesperpixel:
         raise ReadError("is damaged and cannot be decoded", path=path, remedy=COPY_AGAIN)
     return values

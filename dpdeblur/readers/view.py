@@ -112,12 +112,13 @@ def _to_linear(raster: Raster, black: float, white: float, colour: ColourSpace |
     table = encoded if colour is None else np.asarray(colour.decode(encoded), np.float32)
     image = np.empty(values.shape, np.float32)
     if channels == 1 or colour is None or len(colour.curves) == 1:
-        np.take(np.ascontiguousarray(table[:, 0]), values, out=image)
+        _look_up(table[:, 0], values, image)
     else:
         for channel in range(channels):
-            image[..., channel] = _look_up(table[:, channel], values[..., channel])
+            _look_up(table[:, channel], values[..., channel], image[..., channel])
     return image
 
 
-def _look_up(table: npt.NDArray[np.float32], values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-    return np.take(np.ascontiguousarray(table), values)
+def _look_up(table: Image, values: npt.NDArray[np.integer], image: Image) -> None:
+    """Put a table's entries into `image`; every value is within the table, so nothing is ever clipped."""
+    np.take(np.ascontiguousarray(table), values, out=image, mode="clip")
