@@ -125,7 +125,11 @@ def find_in_png(source: Source, blocks: Blocks) -> None:
         if kind == b"IEND":
             return
         if kind in (b"eXIf", b"iCCP", b"iTXt", b"zTXt"):
-            _take_chunk(kind, source.read(offset + 8, size), blocks)
+            data = source.read(offset + 8, size)
+            try:
+                _take_chunk(kind, data, blocks)
+            except DamagedError as error:  # the others can still be whole
+                blocks.warnings.append(f"The chunk {kind.decode()} is damaged and was left out: {error}.")
         offset += 12 + size
     raise DamagedError("the PNG has too many chunks")
 

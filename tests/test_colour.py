@@ -162,6 +162,14 @@ def test_every_kind_of_curve_follows_its_formula(icc: bytes, expected: object) -
     np.testing.assert_allclose(space.encode(space.decode(encoded))[rising], encoded[rising], atol=5e-4)
 
 
+def test_the_name_of_a_version_2_profile_is_read() -> None:
+    icc = build_gray_profile(struct.pack(">4s4xI", b"curv", 0))
+    named = icc[:128] + struct.pack(">I4sII4sII", 2, b"kTRC", 156, 12, b"desc", 168, 22) + icc[144:156]
+    text = struct.pack(">4s4xI", b"desc", 10) + b"Dot Gain \0"
+    assert read_profile(named + text).name == "file: Dot Gain "
+    assert read_profile(icc).name == "file: unnamed profile"
+
+
 def test_different_curves_per_channel_are_kept_apart() -> None:
     icc = bytearray(build_profile("Uneven", TableCurve((0.0, 0.5, 1.0)), np.diag([0.4, 0.5, 0.6])))
     first = icc.index(b"gTRC")

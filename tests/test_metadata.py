@@ -203,6 +203,66 @@ def test_iptc_that_was_swapped_as_32_bit_numbers_is_swapped_back(tmp_path: Path,
     assert read_bytes(tmp_path, data).iptc == records
 
 
+def test_a_damaged_chunk_of_a_png_costs_no_other(tmp_path: Path) -> None:
+    bad = [(b"iCCP", b"name\0\0no zlib"), (b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(b"iptc 1 zz"))]
+    metadata = read_bytes(tmp_path, wrap_in_png(*bad, (b"eXIf", build_source())))
+    assert len(metadata.warnings) == 2
+    assert find(metadata.exif, 0xA434) == LENS.encode() + b"\0"
+
+
+def test_an_extended_xmp_packet_is_left_out_with_one_warning(tmp_path: Path) -> None:
+    extension = b"http://ns.adobe.com/xmp/extension/\0" + bytes(40) + b"<x/>"
+    data = wrap_in_jpeg((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + make_xmp()), (0xE1, extension), (0xE1, extension))
+    metadata = read_bytes(tmp_path, data)
+    assert metadata.xmp == make_xmp()
+    assert metadata.warnings == ("The extended part of the XMP packet was left out.",)
+
+
+def test_fill_bytes_between_a_jpeg_s_segments_are_skipped(tmp_path: Path) -> None:
+    data = wrap_in_jpeg((0xE1, b"Exif\0\0" + build_source()))
+    assert read_bytes(tmp_path, data[:2] + b"\xff\xff" + data[2:]).orientation == 6
+
+
+@pytest.mark.parametrize("resource", [b"8BIM\x04\x04\0", b"8BIM\x04\x04\0\0\0\0", b"8BIM\x04\x05\0\0\0\0\0\x09", b"x"])
+def test_cut_image_resources_hold_no_iptc(tmp_path: Path, resource: bytes) -> None:
+    assert read_bytes(tmp_path, wrap_in_jpeg((0xED, b"Photoshop 3.0\0" + resource))).iptc is None
+
+
+def test_a_crw_says_that_its_metadata_is_not_carried(tmp_path: Path) -> None:
+    assert "CRW" in read_bytes(tmp_path, b"II\x1a\0\0\0HEAPCCDR" + bytes(50)).warnings[0]
+
+
+@pytest.mark.parametrize(("data", "is_kept"), [(b"Adobe\0MakN" + bytes(9), True), (b"Another" + bytes(9), False)])
+def test_dng_private_data_is_kept_in_adobe_s_form_only(tmp_path: Path, data: bytes, is_kept: bool) -> None:
+    builder = Builder("<")
+    tiff = builder.header(8) + builder.directory([builder.raw(0xC634, data)], 8)
+    assert read_bytes(tmp_path, tiff).ifd0 == ((Entry(0xC634, 7, data),) if is_kept else ())
+
+
+@pytest.mark.parametrize("note", [b"", bytes(40), b"\xff" * 40, b"\1\0\6\0\2\0"])
+def test_a_canon_note_that_is_no_directory_is_copied_as_it_is_with_a_warning(tmp_path: Path, note: bytes) -> None:
+    builder = Builder("<")
+    first = [builder.text(0x10F, "Canon"), builder.long(0x8769, 100)]
+    body = (builder.header(8) + builder.directory(first, 8)).ljust(100, b"\0")
+    metadata = read_bytes(tmp_path, body + builder.directory([builder.raw(0x927C, note)], 100))
+    assert metadata.maker_note is not None
+    assert (metadata.maker_note.prefix, metadata.maker_note.entries) == (note, ())
+    assert "copied as it is" in metadata.warnings[0]
+
+
+def test_parts_of_a_cr3_that_disagree_about_their_byte_order_are_left_out(tmp_path: Path) -> None:
+    little, big = Builder("<"), Builder(">")
+    parts = [
+        box(b"CMT1", little.header(8) + little.directory([little.text(0x10F, "Canon")], 8)),
+        box(b"CMT2", big.header(8) + big.directory([big.text(0xA434, LENS)], 8)),
+    ]
+    canon = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48") + b"".join(parts)
+    cr3 = box(b"ftyp", b"crx \0\0\0\1crx isom") + box(b"moov", box(b"uuid", canon))
+    metadata = read_bytes(tmp_path, cr3)
+    assert (metadata.byte_order, metadata.exif) == ("<", ())
+    assert "byte order differs" in metadata.warnings[0]
+
+
 def test_bare_sensor_values_have_no_metadata_and_no_warning(tmp_path: Path) -> None:
     assert read_bytes(tmp_path, b"P5 1 1 65535\n\0\0") == EMPTY_METADATA
 
