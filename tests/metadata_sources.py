@@ -5,15 +5,18 @@ The builder shares nothing with the package. Every value is invented. Sources: T
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import struct
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Any
 
 import exifread
 import pytest
+from PIL import Image
 
 Entry = tuple[int, int, int, bytes]
 
@@ -211,6 +214,51 @@ def _insert_stored(builder: Builder, entries: list[Entry], stored: Entry, value_
     head = struct.pack(builder.order + "HHI", *stored[:3])
     at = 2 + 12 * index
     return directory[:at] + head + directory[at + 8 :]
+
+
+def wrap_in_jpeg(*segments: tuple[int, bytes]) -> bytes:
+    """A small JPEG with segments (marker, content) before its picture."""
+    packed = b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in segments)
+    picture = io.BytesIO()
+    Image.new("RGB", (6, 4), "gray").save(picture, "JPEG")
+    return b"\xff\xd8" + packed + picture.getvalue()[2:]
+
+
+def wrap_in_png(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of one pixel with chunks (kind, content) before its data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), *(chunk(*item) for item in chunks)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    """A box of a CR3."""
+    return struct.pack(">I", len(data) + 8) + kind + data
+
+
+def build_cr3() -> bytes:
+    """The metadata boxes of a CR3, and no picture."""
+
+    def part(*entries: tuple[int, int, int, bytes]) -> bytes:
+        return builder.header(8) + builder.directory(list(entries), 8)
+
+    builder = Builder("<")
+    canon = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48") + b"".join(
+        (
+            box(b"CNCV", b"CanonCR3_001/00.09.00/00.00.00"),
+            box(b"CMT1", part(builder.text(0x10F, "Canon"), builder.short(0x112, 8))),
+            box(b"CMT2", part(builder.rational(0x829D, (14, 10)), builder.text(0xA434, LENS))),
+            box(b"CMT3", part(builder.text(0x07, "Firmware Version 1.0.2"), builder.long(0xB6, 5, 6, 7))),
+            box(b"CMT4", part(builder.text(1, "N"))),
+        )
+    )
+    xmp = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + make_xmp() + bytes(100)
+    moov = box(b"moov", box(b"uuid", canon))
+    return box(b"ftyp", b"crx \0\0\0\1crx isom") + moov + box(b"uuid", xmp) + box(b"mdat", b"")
 
 
 def skip_without_exiftool() -> None:
