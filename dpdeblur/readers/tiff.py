@@ -89,16 +89,13 @@ def _decode_page(page: tifffile.TiffPage, path: Path) -> Values:
     is_plain = int(page.planarconfig) == 1 and page.samplesperpixel in (1, 3, 4)
     if codec in _OPENCV_CODECS and is_plain and page.dtype in (np.uint8, np.uint16, np.float32):
         values = decode_with_opencv(_neutralize_tags(page, path.read_bytes()), path)
-    else:
-        try:
-            # (planes, depth, height, width, samples)
-            blocks = page.asarray().reshape(page.shaped)
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            name = getattr(page.compression, "name", codec)
-            raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT) from error
+    elif codec in tifffile.TIFF.DECOMPRESSORS and int(page.predictor) in tifffile.TIFF.UNPREDICTORS:
+        # (planes, depth, height, width, samples)
+        blocks = page.asarray().reshape(page.shaped)
         values = blocks[0, 0] if blocks.shape[0] == 1 else blocks[:, 0, ..., 0].transpose(1, 2, 0)
+    else:
+        name = getattr(page.compression, "name", codec)
+        raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT)
     if values.shape[:2] != (page.imagelength, page.imagewidth) or values.shape[2] != page.samplesperpixel:
         raise ReadError("is damaged and cannot be decoded", path=path, remedy=COPY_AGAIN)
     return values

@@ -11,9 +11,7 @@ from dpdeblur.readers import SUFFIXES, Capture, group_captures
 
 def group(*names: str) -> list[tuple[str, str, tuple[str, ...]]]:
     captures = group_captures([Path(name) for name in names])
-    return [
-        (capture.layout, capture.name, tuple(path.as_posix() for path in capture.paths)) for capture in captures
-    ]
+    return [(capture.layout, capture.name, tuple(path.as_posix() for path in capture.paths)) for capture in captures]
 
 
 @pytest.mark.parametrize("suffix", [".pgm", ".png", ".tif", ".tiff"])
