@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from dpdeblur.errors import NoSecondViewError, ReadError
 from dpdeblur.photo import Kind, Photo
@@ -74,10 +75,8 @@ def read_photo(capture: Capture, options: ReadOptions = ReadOptions()) -> Photo:
     Raises:
         ReadError: It cannot be read: one line with the file, the reason and the remedy.
     """
-    try:
+    with _explain_system(capture):
         return READERS[_find_kind(capture, options)](capture, options)
-    except MemoryError as error:
-        raise _too_large(capture) from error
 
 
 def probe_photo(capture: Capture, options: ReadOptions = ReadOptions()) -> Probe:
@@ -90,10 +89,8 @@ def probe_photo(capture: Capture, options: ReadOptions = ReadOptions()) -> Probe
     Raises:
         ReadError: It cannot be read.
     """
-    try:
+    with _explain_system(capture):
         return PROBERS[_find_kind(capture, options)](capture)
-    except MemoryError as error:
-        raise _too_large(capture) from error
 
 
 def read_mosaic(capture: Capture) -> Mosaic:
@@ -106,10 +103,8 @@ def read_mosaic(capture: Capture) -> Mosaic:
     kind = _find_kind(capture, ReadOptions())
     if kind not in MOSAIC_READERS:
         raise NoSecondViewError("is no dual-pixel raw, it has no mosaic to take apart", path=capture.paths[0])
-    try:
+    with _explain_system(capture):
         return MOSAIC_READERS[kind](capture)
-    except MemoryError as error:
-        raise _too_large(capture) from error
 
 
 def _find_kind(capture: Capture, options: ReadOptions) -> Kind:
@@ -126,5 +121,14 @@ def _find_kind(capture: Capture, options: ReadOptions) -> Kind:
     raise ReadError("is no kind of photo that dpdeblur reads", path=capture.paths[0], remedy="give raws or images")
 
 
-def _too_large(capture: Capture) -> ReadError:
-    return ReadError("does not fit into memory", path=capture.paths[0], remedy="close other programs")
+@contextlib.contextmanager
+def _explain_system(capture: Capture) -> Iterator[None]:
+    """Turn what the system refuses while a file is read into ReadError."""
+    path = capture.paths[0]
+    try:
+        yield
+    except MemoryError as error:
+        raise ReadError("does not fit into memory", path=path, remedy="close other programs") from error
+    except OSError as error:
+        remedy = "check that its folder is still there"
+        raise ReadError(f"cannot be read ({error.strerror or error})", path=path, remedy=remedy) from error

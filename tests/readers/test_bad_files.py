@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -209,3 +210,24 @@ def test_a_tiff_of_unknown_compression_is_refused_with_the_remedy(tmp_path: Path
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(ReadError, match=r"its compression \(60000\) is not known here; save it as"):
         read_photo(Capture((tmp_path / "a.tif",)))
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (OSError(errno.EIO, "Input/output error"), r"cannot be read \(Input/output error\); check that its folder"),
+        (MemoryError(), "does not fit into memory; close other programs"),
+    ],
+)
+def test_what_the_system_refuses_halfway_is_one_line_too(
+    tmp_path: Path, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, failure: Exception, message: str
+) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(files["photo.png"])
+
+    def fail(self: Path) -> bytes:
+        raise failure
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(ReadError, match=message):
+        read_photo(Capture((path,)))
