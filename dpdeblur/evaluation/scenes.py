@@ -1,8 +1,9 @@
 """Real scenes as a yardstick while training: how much sharper does a network make photographs nobody simulated?
 
 A pack holds, for each scene, the two views and a registered reference, sRGB-encoded, and is made by
-tests/benchmarks/pack_training_data.py. The score follows the protocols described there: mean of the views in linear light,
-change predicted at a working scale, one affine fit per channel, PSNR. Figures to publish come from the full-size scorer.
+tests/benchmarks/pack_training_data.py. The score follows the protocols described there: mean of the views in linear
+light, change predicted at a working scale, one affine fit per channel, PSNR. Figures to publish come from the
+full-size scorer.
 """
 
 from __future__ import annotations

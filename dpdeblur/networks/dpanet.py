@@ -145,6 +145,7 @@ class DPANet(nn.Module):
     size_multiple = (16, 16)
     min_size = (16, 16)
     overlap_px = 64
+    bytes_per_px = 4700  # of memory in float32 without gradients, measured at width 64
     value_offset = 0.0
 
     def __init__(self, *, width: int = 64, released: bool = False) -> None:

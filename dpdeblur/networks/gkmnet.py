@@ -192,6 +192,7 @@ class GKMNet(nn.Module):
     size_multiple = (16, 16)
     min_size = (16, 16)
     overlap_px = 64
+    bytes_per_px = 1600  # of memory in float32 without gradients, measured
     value_offset = 0.0
     channel_order = "rgb"
 

@@ -281,6 +281,7 @@ class K3DN(nn.Module):
     value_offset = -0.5
     channel_order = "rgb"
     overlap_px = 96
+    bytes_per_px = 2500  # of memory in float32 without gradients, measured at base 48
 
     def __init__(
         self,

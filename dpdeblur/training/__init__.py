@@ -1,1 +1,1 @@
-"""Making training pairs and training the networks; imports neither rawpy, exifread nor typer, so it runs on bare GPU machines."""
+"""Simulated training pairs and the training loop; imports neither rawpy, exifread nor typer, for bare GPU machines."""

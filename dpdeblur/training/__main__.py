@@ -1,4 +1,6 @@
-"""`python -m dpdeblur.training --network k3dn --form '{"base": 32}' ...`: the loop, on a machine without the CLI's packages.
+"""The training loop as a program for machines without the CLI's packages.
+
+    python -m dpdeblur.training --network k3dn --form '{"base": 32}' --textures PHOTOS --out FOLDER
 
 Every field of `TrainOptions` is an option.
 """

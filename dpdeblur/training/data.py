@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from dpdeblur.training.kernels import draw_lenses
 from dpdeblur.training.simulator import Scene, decode_srgb, draw_sensors, finish_pair, render_sharp, render_views
+
+#: Draws values between two bounds, one per layer and whatever further axes are given.
+Uniform = Callable[..., Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,8 @@ class SceneOptions:
 def draw_radii(count: int, options: SceneOptions, generator: torch.Generator) -> Tensor:
     """Signed radii of the slices: (count, layers, slices).
 
-    A scene has a strength (up to the largest radius), a side of focus that most of its layers share, and slanted layers.
+    A scene has a strength (up to the largest radius), a side of focus that most of its layers share, and slanted
+    layers.
     """
     device = generator.device
 
@@ -99,7 +103,7 @@ def draw_scenes(bank: Tensor, count: int, options: SceneOptions, generator: torc
     )
 
 
-def _sample_textures(bank: Tensor, height: int, width: int, uniform, generator: torch.Generator) -> Tensor:  # type: ignore[no-untyped-def]
+def _sample_textures(bank: Tensor, height: int, width: int, uniform: Uniform, generator: torch.Generator) -> Tensor:
     """Random crops of the bank, turned, scaled, flipped, recoloured: linear light."""
     total = len(uniform(0, 1))
     index = torch.randint(len(bank), (total,), generator=generator, device=generator.device)
@@ -126,7 +130,7 @@ def _sample_textures(bank: Tensor, height: int, width: int, uniform, generator: 
     return linear * gain * tint * glint
 
 
-def _draw_opacity(height: int, width: int, uniform) -> Tensor:  # type: ignore[no-untyped-def]
+def _draw_opacity(height: int, width: int, uniform: Uniform) -> Tensor:
     """Shapes of the nearer layers: half planes, bars, ellipses and blobs, with antialiased edges."""
     device = uniform(0, 1).device
     y = torch.arange(height, device=device).view(1, -1, 1) - height / 2

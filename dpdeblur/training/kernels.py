@@ -1,14 +1,15 @@
 """Blur kernels of the two half-pixels as functions of the signed circle of confusion.
 
-A kernel pair belongs to one *lens* (a draw of aperture shape and pixel response) and one signed radius in pixels: positive
-behind the plane of focus, negative before it. Crossing the plane of focus turns the light cone over, so the kernel of -r is
-the kernel of r rotated by 180 degrees; with a lens symmetric about its vertical axis that exchanges left and right view.
+A kernel pair belongs to one *lens* (a draw of aperture shape and pixel response) and one signed radius in pixels:
+positive behind the plane of focus, negative before it. Crossing the plane of focus turns the light cone over, so the
+kernel of -r is the kernel of r rotated by 180 degrees; with a lens symmetric about its vertical axis that exchanges
+left and right view.
 
 Families, with their sources:
-- `ramp`: a full disc whose intensity rises linearly across it, disc * (1 + a x / r). Measured on a Canon EOS R6 Mark II at
-  f/4, |a| about 0.4; a half disc, the usual simulation, fits those views 1.8 to 3.3 dB worse.
-- `shifted`: translating disc of Punnappurath et al., "Modeling defocus-disparity in dual-pixel sensors", ICCP 2020: both
-  views see a disc, moved apart.
+- `ramp`: a full disc whose intensity rises linearly across it, disc * (1 + a x / r). Measured on a Canon EOS R6 Mark
+  II at f/4, |a| about 0.4; a half disc, the usual simulation, fits those views 1.8 to 3.3 dB worse.
+- `shifted`: translating disc of Punnappurath et al., "Modeling defocus-disparity in dual-pixel sensors", ICCP 2020:
+  both views see a disc, moved apart.
 - `butterworth`: soft-edged and hollow pupils as in Abuolaim et al., "Learning to reduce defocus blur by realistically
   modeling dual-pixel data", ICCV 2021.
 - `cat_eye`: the aperture cut by the barrel off the axis, and shaded obliquely, as in the Pixel 4's measured kernels.

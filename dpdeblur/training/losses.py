@@ -19,7 +19,7 @@ def gradient_difference(image: Tensor, reference: Tensor) -> Tensor:
 
 
 def structural_dissimilarity(image: Tensor, reference: Tensor) -> Tensor:
-    """1 - SSIM (Wang et al., IEEE TIP 2004): Gaussian window of sigma 1.5 and 11 pixels, peak 1, valid positions only."""
+    """1 - SSIM (Wang et al., IEEE TIP 2004) with a Gaussian window of sigma 1.5 and 11 pixels, peak 1, no padding."""
     axis = torch.arange(11, device=image.device, dtype=image.dtype) - 5
     window = torch.exp(-(axis**2) / (2 * 1.5**2))
     window = (window / window.sum()).view(1, 1, 1, -1)

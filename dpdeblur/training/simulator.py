@@ -1,13 +1,13 @@
 """Dual-pixel image formation: layered scenes, seen through the two halves of a thin lens, as tensors on any device.
 
-Everything is linear light until `finish_pair` encodes it. A scene is a stack of layers from back to front, each with its own
-texture everywhere (so that what an edge hides is there when the blur uncovers it), an opacity, and a plane of depth given
-as signed radius of the circle of confusion at each pixel. A view is
+Everything is linear light until `finish_pair` encodes it. A scene is a stack of layers from back to front, each with
+its own texture everywhere (so that what an edge hides is there when the blur uncovers it), an opacity, and a plane
+of depth given as signed radius of the circle of confusion at each pixel. A view is
 
     view = sum over layers of  blur(opacity * texture) * product over nearer layers of (1 - blur(opacity)),
 
-the usual back-to-front compositing (Kraus and Strengert, "Depth-of-field rendering by pyramidal image processing", 2007),
-with the layer's kernel of that view. A slanted layer is cut into slices of constant radius that add up.
+the usual back-to-front compositing (Kraus and Strengert, "Depth-of-field rendering by pyramidal image processing",
+2007), with the layer's kernel of that view. A slanted layer is cut into slices of constant radius that add up.
 """
 
 from __future__ import annotations

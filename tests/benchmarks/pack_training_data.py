@@ -2,8 +2,8 @@
 
     python tests/benchmarks/pack_training_data.py SHARED OUT
 
-SHARED holds data/textures, data/pixel4 and data/canon_r6, and tools/score_views.py, whose scenes are stored here: the Pixel
-scenes at half size (their blur is 24 to 30 pixels across), the Canon plane as it is.
+SHARED holds data/textures, data/pixel4 and data/canon_r6, and tools/score_views.py, whose scenes are stored here:
+the Pixel scenes at half size (their blur is 24 to 30 pixels across), the Canon plane as it is.
 """
 
 import importlib.util

@@ -13,7 +13,7 @@ def _drawn(count: int = 64, seed: int = 5, bank_size: int = 0):
 
 
 def _disc_bank() -> torch.Tensor:
-    """Two calibrated pairs of known form: discs of the bank's radius with an opposite ramp, off centre by (2, -1) px."""
+    """Two calibrated pairs of known form: ramped discs of the bank's radius, off centre by (2, -1) px."""
     y, x = torch.meshgrid(torch.arange(61.0) - 30, torch.arange(61.0) - 30, indexing="ij")
     y, x = y + 1, x - 2
     disc = (torch.sqrt(x**2 + y**2) <= MEASURED_RADIUS_PX).float()

@@ -1,0 +1,64 @@
+"""Where the networks run: device, precision and how much memory there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from dpdeblur.errors import UsageError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:N` or `mps` into a device that is there.
+
+    Raises:
+        UsageError: The device is not there, or the name is unknown.
+    """
+    if wanted == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    kind, _, number = wanted.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f"unknown device {wanted!r}", remedy="use auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {wanted} is not there", remedy="use --device auto or cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device mps is not there", remedy="use --device auto or cpu")
+    return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """Turn `auto` into a precision: fp16 on CUDA, whose finer steps suit pictures better than bf16's, fp32 elsewhere.
+
+    Raises:
+        UsageError: The name is unknown, or fp16 is asked of a CPU.
+    """
+    if wanted == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if wanted not in DTYPES:
+        raise UsageError(f"unknown precision {wanted!r}", remedy="use auto, fp32, bf16 or fp16")
+    if wanted == "fp16" and device.type == "cpu":
+        raise UsageError("fp16 is slower than fp32 on a CPU", remedy="use --precision fp32 or bf16")
+    return wanted  # type: ignore[return-value]  # checked against DTYPES above
+
+
+def measure_free_bytes(device: torch.device) -> int:
+    """Memory that an allocation on the device may count on."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        # macOS tells the size of memory only; half of it is a careful guess of what is free
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return 4 * 2**30  # Windows: the standard library does not tell
