@@ -232,21 +232,21 @@ class PsfBlock(nn.Module):
         half = torch.linalg.solve_triangular(lower, self.permutation.mT, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, half, upper=True)
 
-    def query_kernel(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def weigh_channels(self, vectors: Tensor) -> Tensor:
         """Ask the kernels with the vectors (Eq. 8).
 
         Args:
             vectors: (B, h, w, 256).
 
         Returns:
-            The updated vectors, same shape, and the channel weights (B, C, h, w).
+            The channel weights (B, C, h, w).
         """
         with torch.autocast(vectors.device.type, enabled=False):
             summary = (self.kernel_weight * self.build_kernel()[:, :, : _CENTRE + 1]).sum(dim=(1, 2))
         vectors = vectors + activate(self.answer(self.query(vectors) * summary))
         # an equalised linear layer: the weight is scaled at run time, the bias is not
         logits = F.linear(vectors, self.modulation.weight / math.sqrt(_VECTOR), self.modulation.bias)
-        return vectors, self.gain * logits.softmax(dim=-1).permute(0, 3, 1, 2)
+        return self.gain * logits.softmax(dim=-1).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """Deblur features (B, C, H, W) with channel weights of that size or (B, C, 1, 1)."""
@@ -358,23 +358,6 @@ class K3DN(nn.Module):
             matched = F.adaptive_avg_pool2d(matched, (height // 144, width // 112))
         return self.disparity(matched)
 
-    def weigh_channels(self, vectors: Tensor) -> list[Tensor]:
-        """Ask each PSF block in turn for its channel weights.
-
-        Args:
-            vectors: (B, rows, columns, 256).
-
-        Returns:
-            Per block (B, C, rows, columns), or (B rows columns, C, 1, 1) with windows.
-        """
-        if self.windows:
-            vectors = vectors.reshape(-1, 1, 1, _VECTOR)
-        weights = []
-        for block in self.psf:
-            vectors, weight = block.query_kernel(vectors)
-            weights.append(weight)
-        return weights
-
     def deblur_features(self, features: Tensor, vectors: Tensor, *, reblur: bool = False) -> Tensor:
         """Run the PSF blocks, or run them backwards to blur.
 
@@ -387,13 +370,13 @@ class K3DN(nn.Module):
             The features' shape.
         """
         batch, channels, height, width = features.shape
-        passes = list(zip(self.psf, self.weigh_channels(vectors), strict=True))
         rows, columns = _WINDOW
-        if self.windows:
+        if self.windows:  # each window is an image of its own with one vector
+            vectors = vectors.reshape(-1, 1, 1, _VECTOR)
             features = features.reshape(batch, channels, height // rows, rows, width // columns, columns)
             features = features.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, rows, columns)
-        for block, weights in reversed(passes) if reblur else passes:
-            weights = weights.to(features.dtype)
+        for block in reversed(self.psf) if reblur else self.psf:
+            weights = block.weigh_channels(vectors).to(features.dtype)
             if not self.windows:
                 weights = F.interpolate(weights, size=(height, width), mode="bilinear", align_corners=False)
             features = block.reblur(features, weights) if reblur else block(features, weights)
