@@ -158,7 +158,11 @@ class DisparityEstimator(nn.Module):
             F.pad(torch.cat([left[..., shift:], right[..., : width - shift]], dim=1), (shift, 0))
             for shift in range(_SHIFTS)
         ]
-        return self.matching(torch.stack(pairs, dim=2)).squeeze(2)
+        volume = torch.stack(pairs, dim=2).to(self.vector.weight.dtype)
+        # in bfloat16 the gradient of a 3D convolution over so thin a volume came back with garbage in it (torch 2.11
+        # on CUDA, 2.13 on the CPU); the volume is small, so full precision costs nothing
+        with torch.autocast(volume.device.type, enabled=False):
+            return self.matching(volume).squeeze(2)
 
     def forward(self, matched: Tensor) -> Tensor:
         """Turn a map (B, 64, h, w) into vectors (B, h, w, 256)."""

@@ -152,10 +152,9 @@ def train(options: TrainOptions) -> dict[str, float]:
     spec = NETWORKS[options.network]
     on_gpu = options.device.startswith("cuda")
     network = spec.build(**options.form).to(options.device)
-    if on_gpu:
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                module.to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=torch.channels_last)
     if options.initial is not None:
         network.load_state_dict(torch.load(options.initial, map_location=options.device, weights_only=True))
     textures, bank, scenes = _load_inputs(options)
@@ -223,6 +222,8 @@ def train(options: TrainOptions) -> dict[str, float]:
             _append_row(options.out / "log.csv", row)
             tqdm.write(json.dumps({k: round(v, 6) for k, v in row.items()}))
             total = _summarise(scores)
+            if math.isnan(total):
+                raise FloatingPointError(f"the network's results are not finite after {step} steps")
             if not scenes or total > best["score"]:
                 best = {"score": total} | scores
                 torch.save(averaged.state, options.out / "best.pt")
@@ -283,7 +284,7 @@ def _summarise(scores: dict[str, float]) -> float:
     kinds: dict[str, float] = {}
     for key, gain in scores.items():
         kind = key.split("@")[0]
-        kinds[kind] = max(kinds.get(kind, -math.inf), gain)
+        kinds[kind] = gain if math.isnan(gain) else max(kinds.get(kind, gain), gain)
     return sum(kinds.values()) / len(kinds) if kinds else 0.0
 
 

@@ -33,6 +33,8 @@ def main(shared: Path, out: Path) -> None:
         for part, image in (("left", left), ("right", right), ("reference", reference)):
             if name.startswith("pixel"):
                 image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            if image.ndim == 3:
+                image = image[..., ::-1]  # OpenCV's BGR
             bits = 4 if part != "reference" and name.startswith("pixel") else 8
             # the low bits of a reduced, noise-free-looking view are noise that does not pack: 12 bits are plenty
             arrays[f"{name}/{part}"] = (
