@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -37,7 +38,13 @@ def choose_command(
 
 
 def main() -> None:
-    """Run the program; file names that are no text in the terminal's encoding are printed with escapes."""
+    """Run the program; file names that are no text in the terminal's encoding are printed with escapes.
+
+    Torch's idle threads are told to sleep instead of spinning, before it is loaded: where decoding, writing or other
+    programs want the cores too, spinning threads wait for each other. Measured on two busy cores: 0.1 s instead of 15 s
+    for two small photos.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # text streams of the console
     app()

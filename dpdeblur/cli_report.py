@@ -64,7 +64,7 @@ class Reporter:
             total=photos,
             disable=None,  # None: where stderr is no terminal
             file=sys.stderr,
-            bar_format="{n:.1f}/{total} photos |{bar}|{postfix} {remaining} left",
+            bar_format="{n:.1f}/{total} photos |{bar}| {desc}{remaining} left",
         )
 
     def __enter__(self) -> Self:
@@ -138,11 +138,11 @@ class Reporter:
             return  # it was done before the bar began
         self._counts["with one view only" if self._lacks_view(outcome) else outcome.status] += 1
         speed = self._megapixels / (time.monotonic() - self._start)
-        self._bar.set_postfix_str(f"{speed:.2f} megapixels/s,", refresh=False)
+        self._bar.set_description_str(f"{speed:.2f} megapixels/s, ", refresh=False)
         self._finished += 1
         self._bar.update(max(0, self._finished - self._bar.n))
-        if outcome.status == "done" and self._counts["done"] == 1 and self._photos > 2:
-            left = self._photos - self._finished
+        left = self._photos - self._finished
+        if outcome.status == "done" and self._counts["done"] == 1 and left > 0:
             self.say(f"about {format_seconds(left * outcome.longest_stage)} for the other {left} photos")
 
     def _lacks_view(self, outcome: Outcome) -> bool:

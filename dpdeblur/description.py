@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from dpdeblur.errors import DpDeblurError, UsageError
+from dpdeblur.errors import NoSecondViewError
 from dpdeblur.pipeline import choose_network
 from dpdeblur.readers import Capture, Probe, probe_photo
 from dpdeblur.weights import read_card
@@ -54,7 +54,7 @@ class Description:
             f"{self.probe.width}x{self.probe.height}",
             self.probe.camera or "-",
             "left, right" if self.probe.dual else "one",
-            f"fail: {self.reason}" if self.network is None else f"use {self.network}: {self.reason}",
+            f"fail: {self.reason}" if self.network is None else f"use {self.reason}",
         )
 
 
@@ -72,12 +72,8 @@ def describe_capture(capture: Capture, *, model: str, weights: Path | None, devi
         DpDeblurError: The capture cannot be read, or the weights that were named cannot be used.
     """
     probe = probe_photo(capture)
-    if weights is not None:
-        return Description(capture, probe, read_card(weights).network, weights, "asked for by --weights")
     try:
-        path, reason = choose_network(probe.dual, probe.kind, model, device)
-    except UsageError:
-        raise
-    except DpDeblurError as error:
+        path, reason = choose_network(probe.dual, probe.kind, model=model, weights=weights, device=device)
+    except NoSecondViewError as error:
         return Description(capture, probe, None, None, error.cause)
     return Description(capture, probe, read_card(path).network, path, reason)

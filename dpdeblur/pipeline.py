@@ -6,14 +6,16 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from dpdeblur.choice import choose_weights
 from dpdeblur.errors import NoSecondViewError
 from dpdeblur.framing import Framing, frame_photo
-from dpdeblur.inference import Restored, Restorer, Settings, choose_weights
+from dpdeblur.inference import Restored, Restorer, Settings
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Kind, Photo
 from dpdeblur.provenance import Note
 from dpdeblur.readers import Capture, ReadOptions, read_photo
 from dpdeblur.stages import Written
+from dpdeblur.weights import read_card
 from dpdeblur.writers import WriteOptions, write_image
 
 
@@ -31,15 +33,29 @@ class Result:
     restored: Restored
 
 
-def choose_network(is_dual: bool, kind: Kind, model: str, device: str) -> tuple[Path, str]:
-    """Choose the weights for one photo of a batch; arguments and result as in `choose_weights`.
+def choose_network(is_dual: bool, kind: Kind, *, model: str, weights: Path | None, device: str) -> tuple[Path, str]:
+    """Choose the weights for one photo of a batch.
+
+    Args:
+        is_dual: Whether the photo has both views.
+        kind: What it is.
+        model: A network's name, or `auto`.
+        weights: A weights file that overrides the choice, or None.
+        device: Where it would run.
+
+    Returns:
+        The weights file, and the reason in words.
 
     Raises:
-        NoSecondViewError: The model that was asked for needs two views: this photo fails, others may not.
+        NoSecondViewError: What was asked for needs two views: this photo fails, others may not.
+        WeightsError: The weights that were named are none.
         UsageError: There are no such weights or devices, for any photo.
     """
-    if not is_dual and model != "auto" and NETWORKS[model].views == 2:
-        raise NoSecondViewError(f"{model} needs a left and a right view", remedy="use --model auto or gkmnet")
+    network = model if weights is None else read_card(weights).network
+    if not is_dual and network != "auto" and NETWORKS[network].views == 2:
+        raise NoSecondViewError(f"{network} needs a left and a right view", remedy="use --model auto or gkmnet")
+    if weights is not None:
+        return weights, f"{network}: asked for by --weights"
     return choose_weights(2 if is_dual else 1, kind, model, device)
 
 
@@ -126,9 +142,9 @@ class Restoration:
         return Written(width, height, (*photo.warnings, *restored.warnings, *warnings), details)
 
     def _choose(self, photo: Photo) -> Restorer:
-        path = self._weights
-        if path is None:
-            path, _ = choose_network(photo.is_dual, photo.kind, self._model, self._settings.device)
+        path, _ = choose_network(
+            photo.is_dual, photo.kind, model=self._model, weights=self._weights, device=self._settings.device
+        )
         return self._restorers.get(path) or self._load(path)
 
     def _load(self, path: Path) -> Restorer:

@@ -1,0 +1,99 @@
+"""The stages of `run`, one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_networks import ADDED, write_gkmnet, write_k3dn
+
+from dpdeblur.colour import decode_srgb, encode_srgb
+from dpdeblur.errors import NoSecondViewError, UsageError, WeightsError
+from dpdeblur.framing import WHOLE, Crop, Framing
+from dpdeblur.inference import Settings
+from dpdeblur.pipeline import Restoration, choose_network
+from dpdeblur.provenance import read_note
+from dpdeblur.readers import Capture, ReadOptions
+from dpdeblur.writers import WriteOptions
+
+
+def make_restoration(
+    announced: list[str], *, weights: Path | None = None, model: str = "auto", framing: Framing = WHOLE
+) -> Restoration:
+    return Restoration(
+        read_options=ReadOptions(),
+        write_options=WriteOptions(),
+        settings=Settings(device="cpu", working_scale=1.0),
+        model=model,
+        weights=weights,
+        framing=framing,
+        announce=announced.append,
+        advance=lambda share: None,
+    )
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped weights with both kinds of network."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    write_gkmnet(folder / "one.safetensors", scores={"pixel": 0.1, "canon": 0.1})
+    write_k3dn(folder / "two.safetensors", scores={"pixel": 0.9, "canon": 0.5})
+    monkeypatch.setattr("dpdeblur.weights.WEIGHTS_FOLDER", folder)
+    return folder
+
+
+def test_each_network_is_loaded_once_and_announced(shipped: Path, dual_cr2: Path, single_cr2: Path) -> None:
+    announced: list[str] = []
+    restoration = make_restoration(announced)
+    networks = [
+        restoration.process(restoration.read(Capture((path,)))).restorer.card.network
+        for path in (dual_cr2, single_cr2, dual_cr2)
+    ]
+    assert networks == ["k3dn", "gkmnet", "k3dn"]
+    assert announced == ["k3dn (two.safetensors) on cpu in fp32", "gkmnet (one.safetensors) on cpu in fp32"]
+
+
+def test_the_network_adds_its_change_to_the_developed_photo(tmp_path: Path, single_cr2: Path) -> None:
+    restoration = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors", added=ADDED))
+    result = restoration.process(restoration.read(Capture((single_cr2,))))
+    expected = decode_srgb(encode_srgb(result.photo.base) + np.float32(ADDED))
+    np.testing.assert_allclose(result.restored.image, expected, rtol=0, atol=2e-6)
+
+
+def test_only_the_part_is_decoded_further(tmp_path: Path, single_cr2: Path) -> None:
+    framing = Framing(Crop(10, 20, 30, 40))
+    restoration = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors"), framing=framing)
+    assert restoration.read(Capture((single_cr2,))).base.shape == (40, 30, 3)
+
+
+def test_what_was_written_says_how(tmp_path: Path, single_cr2: Path) -> None:
+    restoration = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors"))
+    result = restoration.process(restoration.read(Capture((single_cr2,))))
+    written = restoration.write(result, (tmp_path / "a.tif",))
+    note = read_note(tmp_path / "a.tif")
+    assert note is not None
+    sha256 = result.restorer.card.sha256
+    assert str(note) == f"run; network gkmnet, weights {sha256[:12]}, strength 1, working scale 1"
+    assert (written.width, written.height, written.details["weights"]) == (96, 64, sha256)
+
+
+def test_a_model_for_two_views_fails_a_photo_with_one_but_not_the_batch(shipped: Path) -> None:
+    with pytest.raises(NoSecondViewError, match="k3dn needs a left and a right view"):
+        choose_network(False, "raw", model="k3dn", weights=None, device="cpu")
+    with pytest.raises(NoSecondViewError, match="k3dn needs a left and a right view"):
+        choose_network(False, "raw", model="auto", weights=shipped / "two.safetensors", device="cpu")
+    chosen, _ = choose_network(True, "canon", model="k3dn", weights=None, device="cpu")
+    assert chosen == shipped / "two.safetensors"
+
+
+def test_a_model_without_shipped_weights_is_wrong_use(shipped: Path) -> None:
+    with pytest.raises(UsageError, match="dpanet"):
+        choose_network(True, "canon", model="dpanet", weights=None, device="cpu")
+
+
+def test_weights_that_are_none_are_found_before_any_photo(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match=r"w\.safetensors"):
+        make_restoration([], weights=tmp_path / "w.safetensors")
