@@ -122,9 +122,10 @@ class Restoration:
             WriteError: The file cannot be written.
         """
         photo, restored, card = result.photo, result.restored, result.restorer.card
+        strength = 1.0 if card.released else self._settings.strength
         note = Note(
             self._marker,
-            f"network {card.network}, weights {card.sha256[:12]}, strength {self._settings.strength:g},"
+            f"network {card.network}, weights {card.sha256[:12]}, strength {strength:g},"
             f" working scale {restored.working_scale:g}",
         )
         warnings = write_image(outputs[0], restored.image, photo, self._write_options, provenance=str(note))
@@ -134,7 +135,7 @@ class Restoration:
             "weights": card.sha256,
             "device": result.restorer.device,
             "precision": restored.precision,
-            "strength": self._settings.strength,
+            "strength": strength,
             "working_scale": restored.working_scale,
             "tile_px": restored.tile_px,
             "clipped_share": photo.clipped_share,
@@ -150,5 +151,8 @@ class Restoration:
     def _load(self, path: Path) -> Restorer:
         restorer = Restorer(path, self._settings)
         self._restorers[path] = restorer
+        settings = self._settings
+        if restorer.card.released and (settings.strength != 1 or settings.working_scale is not None):
+            self._announce("imported weights give their own picture: --strength and --scale do not apply")
         self._announce(f"{restorer.card.network} ({path.name}) on {restorer.device} in {restorer.precision}")
         return restorer

@@ -20,8 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
+import torch
 from cli_runs import Run, call
 from tiny_networks import ADDED, write_gkmnet, write_k3dn
+
+from dpdeblur.networks import NETWORKS, dpanet
 
 PROGRAM = [sys.executable, "-m", "dpdeblur.cli"]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -558,6 +561,33 @@ def test_weights_are_verified_by_their_hash(shipped: Path) -> None:
     assert result.code == 1
     assert result.stderr.startswith(f"{path}: ")
     assert "k3dn_tiny.safetensors: good" in result.stdout
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_imported_weights_give_their_networks_own_picture(tmp_path: Path, wrapped: bool) -> None:
+    torch.manual_seed(0)
+    network = NETWORKS["dpanet"].build(width=8, released=True).eval()
+    ours = network.state_dict()
+    state = {theirs: ours[name] for theirs, name in dpanet.released_keys().items()}
+    checkpoint = {"G_state_dict": {f"module.{key}": value for key, value in state.items()}} if wrapped else state
+    torch.save(checkpoint, tmp_path / "theirs.pth")
+    weights = tmp_path / "w.safetensors"
+    assert call("weights", "import", tmp_path / "theirs.pth", "-o", weights).code == 0
+
+    left, right = draw_codes(32, 48), draw_codes(32, 48)[:, ::-1].copy()
+    named = [write_tiff(tmp_path / f"s_{side}.tif", codes) for side, codes in (("left", left), ("right", right))]
+    # strength and scale are ours: the authors' picture is the result whatever they are
+    arguments = ["--weights", weights, "--device", "cpu", "--strength", "0.5", "--scale", "0.5"]
+    result = call("run", *named, *arguments, "-o", tmp_path / "o")
+    assert result.code == 0
+    assert "imported weights give their own picture: --strength and --scale do not apply" in result.stderr
+    with torch.inference_mode():
+        blue_first = [
+            torch.from_numpy(view[..., ::-1] / np.float32(65535)).permute(2, 0, 1)[None] for view in (left, right)
+        ]
+        picture = network(*blue_first)[0].permute(1, 2, 0).numpy()[..., ::-1]
+    assert picture.std() > 0.005
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "o" / "s.tif"), picture.clip(0, 1) * 65535, rtol=0, atol=2)
 
 
 def test_a_checkpoint_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
