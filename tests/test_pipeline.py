@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_networks import ADDED, write_gkmnet, write_k3dn
+from tiny_networks import ADDED, ship_weights, write_gkmnet
 
 from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.errors import NoSecondViewError, UsageError, WeightsError
@@ -36,10 +36,7 @@ def make_restoration(
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of shipped weights with both kinds of network."""
-    folder = tmp_path / "shipped"
-    folder.mkdir()
-    write_gkmnet(folder / "one.safetensors", scores={"pixel": 0.1, "canon": 0.1})
-    write_k3dn(folder / "two.safetensors", scores={"pixel": 0.9, "canon": 0.5})
+    folder = ship_weights(tmp_path / "shipped")
     monkeypatch.setattr("dpdeblur.weights.WEIGHTS_FOLDER", folder)
     return folder
 
@@ -52,7 +49,7 @@ def test_each_network_is_loaded_once_and_announced(shipped: Path, dual_cr2: Path
         for path in (dual_cr2, single_cr2, dual_cr2)
     ]
     assert networks == ["k3dn", "gkmnet", "k3dn"]
-    assert announced == ["k3dn (two.safetensors) on cpu in fp32", "gkmnet (one.safetensors) on cpu in fp32"]
+    assert announced == ["k3dn (k3dn_tiny.safetensors) on cpu in fp32", "gkmnet (gkmnet.safetensors) on cpu in fp32"]
 
 
 def test_the_network_adds_its_change_to_the_developed_photo(tmp_path: Path, single_cr2: Path) -> None:
@@ -83,9 +80,9 @@ def test_a_model_for_two_views_fails_a_photo_with_one_but_not_the_batch(shipped:
     with pytest.raises(NoSecondViewError, match="k3dn needs a left and a right view"):
         choose_network(False, "raw", model="k3dn", weights=None, device="cpu")
     with pytest.raises(NoSecondViewError, match="k3dn needs a left and a right view"):
-        choose_network(False, "raw", model="auto", weights=shipped / "two.safetensors", device="cpu")
+        choose_network(False, "raw", model="auto", weights=shipped / "k3dn_tiny.safetensors", device="cpu")
     chosen, _ = choose_network(True, "canon", model="k3dn", weights=None, device="cpu")
-    assert chosen == shipped / "two.safetensors"
+    assert chosen == shipped / "k3dn_tiny.safetensors"
 
 
 def test_a_model_without_shipped_weights_is_wrong_use(shipped: Path) -> None:

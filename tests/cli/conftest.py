@@ -1,0 +1,28 @@
+"""Weights for the tests of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_networks import ADDED, ship_weights, write_gkmnet
+
+
+@pytest.fixture(scope="session")
+def gkmnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that change nothing."""
+    return write_gkmnet(tmp_path_factory.mktemp("weights") / "gkmnet_same.safetensors")
+
+
+@pytest.fixture(scope="session")
+def brighter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that add `ADDED` to every sRGB-encoded value."""
+    return write_gkmnet(tmp_path_factory.mktemp("weights") / "gkmnet_brighter.safetensors", added=ADDED)
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped weights: both networks, neither of which changes anything but rounding."""
+    folder = ship_weights(tmp_path / "shipped")
+    monkeypatch.setattr("dpdeblur.weights.WEIGHTS_FOLDER", folder)
+    return folder
