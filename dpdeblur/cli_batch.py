@@ -103,11 +103,11 @@ def work_through(selection: Selection, results: Results, make_task: Callable[[Re
             reporter.refuse(error)
         for _, outcome in checked:
             if outcome is not None:
-                reporter.report(outcome)
+                reporter.report_known(outcome)
         if pending:
             for folder in {path.parent for job in pending for path in job.outputs}:
                 clear_leftovers(folder)
-            run_batch(pending, make_task(reporter), reporter.report)
+            run_batch(pending, make_task(reporter), reporter.report_finished)
         return reporter.finish()
 
 
@@ -117,9 +117,9 @@ def _plan(inputs: Inputs, selection: Selection, results: Results) -> list[Job]:
 
     found, twins = (inputs.found, ()) if selection.twins else drop_twins(inputs.found)
     if twins:
-        typer.echo(f"{len(twins)} camera JPEGs left to their raws; --twins takes them too", err=True)
+        typer.echo(f"camera JPEGs left to their raws: {len(twins)} (--twins takes them too)", err=True)
     if inputs.own_results:
-        typer.echo(f"{inputs.own_results} results of dpdeblur passed by", err=True)
+        typer.echo(f"results of dpdeblur passed by: {inputs.own_results}", err=True)
     jobs = plan_jobs(found, results.name_outputs, output=results.output, folder_name=results.folder_name)
     return jobs if selection.shard is None else take_share(jobs, *selection.shard)
 

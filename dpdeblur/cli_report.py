@@ -58,6 +58,7 @@ class Reporter:
         self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
         self._photos = photos
         self._finished = 0
+        self._has_estimated = False
         self._megapixels = 0.0
         self._start = time.monotonic()
         self._bar = tqdm(
@@ -76,16 +77,22 @@ class Reporter:
     ) -> None:
         """Close the bar and the log."""
         self._bar.close()
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):  # closing writes what is left, which has failed and been said before
+                self._log.close()
+        self._log = None
 
     def say(self, line: str) -> None:
         """Print a line on stderr, above the bar."""
         self._bar.write(line, file=sys.stderr)
 
     def advance(self, share: float) -> None:
-        """Move the bar by a share of the photo that is being worked on."""
-        self._bar.update(min(share, self._finished + 1 - self._bar.n))
+        """Move the bar by a share of the photo that is being restored."""
+        # the photo before may still be being written, and a photo that starts again is counted once
+        self._bar.update(max(0, min(share, self._finished + 2 - self._bar.n)))
 
     def refuse(self, error: DpDeblurError) -> None:
         """Count something that was named and is no photo to work on."""
@@ -93,8 +100,23 @@ class Reporter:
         self.say(str(error))
         self._write_log({"files": [str(error.path)], "status": "failed", "error": str(error)})
 
-    def report(self, outcome: Outcome) -> None:
-        """Count a photo and say what its user has to know."""
+    def report_known(self, outcome: Outcome) -> None:
+        """Count a photo on which there is no work, and say why."""
+        self._tell(outcome)
+
+    def report_finished(self, outcome: Outcome) -> None:
+        """Count a photo that was worked on, say what its user has to know, and move the bar."""
+        self._tell(outcome)
+        self._finished += 1
+        speed = self._megapixels / (time.monotonic() - self._start)
+        self._bar.set_description_str(f"{speed:.2f} megapixels/s, ", refresh=False)
+        self._bar.update(max(0, self._finished - self._bar.n))
+        left = self._photos - self._finished
+        if outcome.status == "done" and not self._has_estimated and left > 0:
+            self._has_estimated = True
+            self.say(f"about {format_seconds(left * outcome.longest_stage)} for {left} more")
+
+    def _tell(self, outcome: Outcome) -> None:
         name = str(outcome.job.capture.paths[0])
         entry: dict[str, object] = {
             "files": [str(path) for path in outcome.job.capture.paths],
@@ -115,9 +137,13 @@ class Reporter:
                 self.say(f"{name}: {warning}")
         if outcome.seconds:
             entry["seconds"] = {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()}
-        if self._lacks_view(outcome):
+        count: str = outcome.status
+        if outcome.status == "skipped":
+            count = "already done"
+        elif self._needs_two_views and isinstance(outcome.error, NoSecondViewError):
             entry["status"] = "skipped"
-        self._count(outcome)
+            count = "with one view only"
+        self._counts[count] += 1
         self._write_log(entry)
 
     def finish(self) -> int:
@@ -127,31 +153,20 @@ class Reporter:
             The exit code.
         """
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
-        self.say(f"{counts or 'nothing to do'} in {format_seconds(time.monotonic() - self._start)}")
+        self.say(f"{counts or 'no photos found'} in {format_seconds(time.monotonic() - self._start)}")
         if self._counts["failed"]:
             return SOME_FAILED
         return ALL_DONE if self._counts["done"] or self._counts["already done"] else NOTHING_TO_DO
 
-    def _count(self, outcome: Outcome) -> None:
-        if outcome.status == "skipped":
-            self._counts["already done"] += 1
-            return  # it was done before the bar began
-        self._counts["with one view only" if self._lacks_view(outcome) else outcome.status] += 1
-        speed = self._megapixels / (time.monotonic() - self._start)
-        self._bar.set_description_str(f"{speed:.2f} megapixels/s, ", refresh=False)
-        self._finished += 1
-        self._bar.update(max(0, self._finished - self._bar.n))
-        left = self._photos - self._finished
-        if outcome.status == "done" and self._counts["done"] == 1 and left > 0:
-            self.say(f"about {format_seconds(left * outcome.longest_stage)} for the other {left} photos")
-
-    def _lacks_view(self, outcome: Outcome) -> bool:
-        return self._needs_two_views and isinstance(outcome.error, NoSecondViewError)
-
     def _write_log(self, entry: dict[str, object]) -> None:
-        if self._log is not None:
+        if self._log is None:
+            return
+        try:
             self._log.write(json.dumps(entry) + "\n")
             self._log.flush()
+        except OSError as error:
+            self.say(f"{self._log.name}: the log cannot be written any more ({error.strerror}); the photos go on")
+            self._close_log()
 
 
 def format_seconds(seconds: float) -> str:

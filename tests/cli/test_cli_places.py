@@ -40,7 +40,7 @@ def test_a_raw_and_its_jpeg_give_one_result_unless_both_are_asked_for(
     shutil.copy(jpeg_photo, tmp_path / "A.JPG")
     result = run(gkmnet, tmp_path, "-o", tmp_path / "o")
     assert (result.code, list_files(tmp_path / "o")) == (0, ["a.tif"])
-    assert "1 camera JPEG" in result.stderr
+    assert "camera JPEGs left to their raws: 1" in result.stderr
     assert run(gkmnet, tmp_path, "-o", tmp_path / "both", "--twins").code == 0
     assert list_files(tmp_path / "both") == ["A.JPG.tif", "a.CR2.tif"]
 
@@ -131,4 +131,4 @@ def test_a_walk_does_not_restore_its_own_results(gkmnet: Path, tmp_path: Path) -
     run(gkmnet, tmp_path / "in", "-o", tmp_path / "in" / "sharp")
     result = run(gkmnet, tmp_path / "in" / "sharp")
     assert result.code == 3
-    assert "1 result" in result.stderr
+    assert "results of dpdeblur passed by: 1" in result.stderr

@@ -15,6 +15,7 @@ import pytest
 from cli_runs import ONE_THREAD, PROGRAM, call, draw_codes, list_files, run, write_tiff
 
 # What is said
+from dpdeblur.cli_report import format_seconds
 
 
 def test_the_log_has_an_object_a_photo(gkmnet: Path, single_cr2: Path, truncated_cr2: Path, tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(gkmnet: Path, tmp_path: Pa
 def test_an_estimate_is_given_before_the_rest_of_a_batch(gkmnet: Path, tmp_path: Path) -> None:
     for name in "abc":
         write_tiff(tmp_path / f"{name}.tif", draw_codes())
-    assert "for the other 2 photos" in run(gkmnet, tmp_path).stderr
+    assert " for 2 more" in run(gkmnet, tmp_path).stderr
 
 
 def test_there_is_a_bar_on_a_terminal_only(gkmnet: Path, tmp_path: Path) -> None:
@@ -157,3 +158,21 @@ def test_help_names_every_command() -> None:
     for command in ("run", "split", "info", "weights"):
         assert command in call("--help").stdout
     assert call("--version").stdout.startswith("dpdeblur ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_log_on_a_full_disk_stops_nothing(gkmnet: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        write_tiff(tmp_path / f"{name}.tif", draw_codes())
+    result = run(gkmnet, tmp_path, "--log", "/dev/full")
+    assert result.code == 0
+    assert result.stderr.count("the log cannot be written any more") == 1
+    assert list_files(tmp_path / "deblurred") == ["a.tif", "b.tif"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
+)
+def test_times_are_written_as_they_are_spoken(seconds: float, words: str) -> None:
+    assert format_seconds(seconds) == words
