@@ -13,7 +13,7 @@ _STRIP_ROWS = 512
 
 def mean_views(views: tuple[Image, ...]) -> Image:
     """The mean of one or two pictures."""
-    return views[0] if len(views) == 1 else (views[0] + views[1]) / 2
+    return views[0] if len(views) == 1 else np.multiply(views[0] + views[1], np.float32(0.5))
 
 
 def to_linear_srgb(photo: Photo, image: Image) -> Image:
@@ -31,7 +31,7 @@ def reduce_image(image: Image, size: tuple[int, int]) -> Image:
     if image.shape[:2] == size:
         return image
     reduced = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    return reduced.reshape(*size, image.shape[2])
+    return np.asarray(reduced, np.float32).reshape(*size, image.shape[2])
 
 
 def apply_change(photo: Photo, change: Image, strength: float) -> Image:
@@ -79,4 +79,4 @@ def _enlarge_rows(change: Image, size: tuple[int, int], rows: slice) -> Image:
     enlarged = cv2.remap(
         np.ascontiguousarray(change[first:last]), grid_x, grid_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    return enlarged.reshape(len(y), size[1], channels)
+    return np.asarray(enlarged, np.float32).reshape(len(y), size[1], channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dpdeblur.devices import choose_device
-from dpdeblur.errors import UsageError
+from dpdeblur.errors import DpDeblurError, UsageError
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Kind
 from dpdeblur.weights import list_weights, read_card
@@ -24,7 +24,8 @@ def choose_weights(photo_views: int, kind: Kind, model: str, device: str = "auto
         The weights file, and the reason in words.
 
     Raises:
-        UsageError: No weights fit.
+        UsageError: No such model, or no weights of it.
+        DpDeblurError: The photo lacks the second view that the weights need.
     """
     choose_device(device)
     cards = [(path, read_card(path)) for path in list_weights()]
@@ -37,7 +38,7 @@ def choose_weights(photo_views: int, kind: Kind, model: str, device: str = "auto
     camera = "pixel" if kind == "pixel" else "canon"
     fitting = [(path, card) for path, card in cards if NETWORKS[card.network].views <= photo_views]
     if not fitting:
-        raise UsageError(f"{model} needs a left and a right view", remedy="use --model gkmnet or auto")
+        raise DpDeblurError(f"{model} needs a left and a right view", remedy="use --model gkmnet or auto")
     path, card = max(fitting, key=lambda entry: entry[1].scores.get(camera, float("-inf")))
     gain = card.scores.get(camera)
     measured = "not measured" if gain is None else f"{gain:+.2f} dB on real {camera} scenes"

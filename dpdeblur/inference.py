@@ -8,6 +8,7 @@ the light and detail that the views, or the reduction, do not have.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.devices import DTYPES, choose_device, choose_precision, measure_free_bytes
 from dpdeblur.errors import DpDeblurError
 from dpdeblur.networks import NETWORKS
+from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image, Photo
 from dpdeblur.scale import choose_scale
 from dpdeblur.tiling import plan_tiles, process_tiles
@@ -132,7 +134,7 @@ class Restorer:
             return (to_linear_srgb(photo, photo.base),)
         if self.views == 2:
             return (to_linear_srgb(photo, photo.left), to_linear_srgb(photo, photo.right))
-        return (to_linear_srgb(photo, (photo.left + photo.right) / 2),)
+        return (to_linear_srgb(photo, mean_views((photo.left, photo.right))),)
 
     def _restore_released(self, photo: Photo, views: tuple[Image, ...], advance: Callable[[float], None]) -> Restored:
         """The authors' picture itself, at native scale, whole where memory allows."""
@@ -184,7 +186,7 @@ class Restorer:
         free = measure_free_bytes(self._device)
         budget = self.settings.max_memory_bytes or (free * 8 // 10 if self._device.type == "cuda" else CPU_BUDGET_BYTES)
         budget = min(budget, free * 8 // 10)
-        side = int((budget / network.bytes_per_px) ** 0.5)
+        side = math.isqrt(budget // network.bytes_per_px)
         if self.card.released:
             # the authors run the whole picture; tiles would change it
             return max(longest_px, 1) if side >= longest_px else side
@@ -194,7 +196,7 @@ class Restorer:
 class _PrecisionGuard:
     """Runs one tile; where half precision overflows, runs it again in float32 and says so once."""
 
-    def __init__(self, network: torch.nn.Module, device: torch.device, precision: str) -> None:
+    def __init__(self, network: Network, device: torch.device, precision: str) -> None:
         self._network = network
         self._device = device
         self.used = precision

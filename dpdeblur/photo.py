@@ -39,8 +39,8 @@ class Photo:
         bits: Bits per sample of the source (8 or 16; raws count as 16).
         alpha: (H, W) float32 in [0, 1], kept untouched, or None.
         metadata: EXIF and its kin, to be grafted into the result.
-        orientation: The EXIF Orientation (1 to 8) that still has to be applied to the arrays, which lie as on the sensor.
-        pixel_aspect: Height of a pixel divided by its width; 1 for square pixels, 2 for the Pixel app's captures.
+        orientation: The EXIF Orientation (1 to 8) that is still to be applied: the arrays lie as on the sensor.
+        pixel_aspect: Height of a pixel divided by its width: 1 for square pixels, 2 for the Pixel app's captures.
         clipped_share: Share of frame 0's photosites at saturation, in [0, 1], or None where it means nothing.
         warnings: One plain sentence each, for the user.
     """

@@ -31,12 +31,12 @@ def estimate_blur_radius(blurred: Image) -> float:
     """
     gray = np.ascontiguousarray(encode_srgb(np.clip(blurred.mean(axis=2), 0, 1)), np.float32)
     noise = _estimate_noise(gray)
-    contrasts = []
+    contrasts: list[float] = []
     while min(gray.shape) >= _SMALLEST_PX:
         detail = gray - cv2.GaussianBlur(gray, (0, 0), 1.0)
         # noise averages out by half an octave; what is left of it is no detail
         contrasts.append(max(float((detail[2:-2, 2:-2] ** 2).mean()) - (noise / 2 ** len(contrasts)) ** 2, 1e-12))
-        gray = cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        gray = np.asarray(cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
     ratios = np.sqrt(np.array(contrasts[:-1]) / np.array(contrasts[1:]))
     steep = np.flatnonzero(ratios <= _STEEP)
     if len(steep) == 0:

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from dpdeblur.errors import WeightsError
 from dpdeblur.networks import NETWORKS, dpanet, gkmnet, k3dn
+from dpdeblur.networks.network import Network
 
 _CARD_KEY = "dpdeblur"
 _INSTALLED = Path(__file__).parent / "weights_files"
@@ -77,7 +78,7 @@ def hash_tensors(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save_weights(path: Path, network_name: str, module: nn.Module, card: Card, *, half: bool = False) -> Card:
+def save_weights(path: Path, network_name: str, module: Network, card: Card, *, half: bool = False) -> Card:
     """Write a network's tensors and its card, replacing the file in one step.
 
     Args:
@@ -104,7 +105,11 @@ def save_weights(path: Path, network_name: str, module: nn.Module, card: Card, *
     )
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        # opened here first, because the library makes files that only their owner may read
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(state, partial, metadata={_CARD_KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
+        partial.chmod(mode)
         os.replace(partial, path)
     except OSError as error:
         raise WeightsError(f"cannot be written ({error.strerror})", path=path) from error
@@ -137,7 +142,7 @@ def read_card(path: Path) -> Card:
     return card
 
 
-def load_weights(path: Path) -> tuple[nn.Module, Card]:
+def load_weights(path: Path) -> tuple[Network, Card]:
     """Build the network of a weights file, in evaluation mode and float32.
 
     Raises:
@@ -155,13 +160,13 @@ def load_weights(path: Path) -> tuple[nn.Module, Card]:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
         raise WeightsError("holds values that are not numbers", path=path, remedy=remedy)
     try:
-        module = NETWORKS[card.network].build(**card.form)
+        module = NETWORKS[card.network].build(**card.form).eval()
         expected = module.state_dict()
         module.load_state_dict({k: v.to(expected[k].dtype) if k in expected else v for k, v in state.items()})
     except (RuntimeError, TypeError, ValueError) as error:
         cause = f"does not fit {card.network} in its form: {str(error).splitlines()[-1].strip()}"
         raise WeightsError(cause, path=path, remedy="update dpdeblur") from error
-    return module.eval(), card
+    return module, card
 
 
 def _find_k3dn_form(state: Mapping[str, Tensor]) -> dict[str, int]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tifffile
 from captures import (
@@ -22,17 +21,10 @@ from captures import (
     write_single_cr2,
     write_single_dng,
 )
-from mosaics import Scene
+from mosaics import Scene, encode_srgb
 
 HEIGHT_PX, WIDTH_PX = 64, 96
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-
-
-def encode_srgb(linear: npt.NDArray[np.floating], largest: int) -> npt.NDArray[np.uint16]:
-    """Return integer sRGB codes of linear values by IEC 61966-2-1, written apart from the package on purpose."""
-    clipped = np.clip(linear.astype(np.float64), 0, 1)
-    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * largest).astype(np.uint16)
 
 
 @pytest.fixture(scope="session")

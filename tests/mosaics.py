@@ -204,6 +204,13 @@ def draw_views(
     return views[0], views[1]
 
 
+def encode_srgb(linear: npt.NDArray[np.floating], largest: int) -> npt.NDArray[np.uint16]:
+    """Return integer sRGB codes of linear values by IEC 61966-2-1, written apart from the package on purpose."""
+    clipped = np.clip(linear.astype(np.float64), 0, 1)
+    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+    return np.rint(encoded * largest).astype(np.uint16)
+
+
 def check_frame(frame: Frame, shape: tuple[int, ...]) -> Frame:
     """Return the frame if a raw file can hold it beside others of this shape, else raise ValueError."""
     if frame.ndim != 2 or frame.dtype != np.uint16 or frame.shape != shape:

@@ -24,7 +24,7 @@ LAYERS = (
     ("devices",),
     ("change", "choice", "scale", "tiling"),
     ("readers", "inference", "writers"),
-    ("inputs", "stages", "evaluation"),
+    ("inputs", "stages"),
     ("pipeline", "views", "plan", "training"),
     ("description",),
     ("batch",),

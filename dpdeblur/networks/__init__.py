@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
-
 from dpdeblur.networks.dpanet import DPANet
 from dpdeblur.networks.gkmnet import GKMNet
 from dpdeblur.networks.k3dn import K3DN
+from dpdeblur.networks.network import Network
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class NetworkSpec:
 
     name: str
     views: Literal[1, 2]
-    build: Callable[..., nn.Module]
+    build: Callable[..., Network]
 
 
 K3DN_SIZES: dict[str, dict[str, int]] = {

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from dpdeblur.networks.deform import FIELD_CHANNELS, DeformableConv
 from dpdeblur.networks.layers import correlate
+from dpdeblur.networks.network import Network
 
 RADIUS = 4
 SHIFTS = (2 * RADIUS + 1) ** 2
@@ -135,7 +136,7 @@ class DecoderStage(nn.Module):
         return self.join(torch.cat((aligned, self.right_align(right, self.right_field(field)), decoded), 1))
 
 
-class DPANet(nn.Module):
+class DPANet(Network):
     """The network: two sRGB-encoded views in [0, 1] to one sharp image.
 
     `released` takes and gives BGR (channel_order) and ends in a sigmoid; our form takes and gives RGB.

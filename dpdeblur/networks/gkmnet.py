@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dpdeblur.networks.network import Network
 from dpdeblur.networks.triplet import Block, ConvUnit
 
 SCALES = 3
@@ -182,7 +183,7 @@ class Mixture(nn.Module):
             return mixed.unflatten(2, blurred.shape[2:])
 
 
-class GKMNet(nn.Module):
+class GKMNet(Network):
     """The network: sRGB-encoded RGB in [0, 1] to the same, sharp.
 
     Its attention pools over the whole height and width, so a tile's result depends on the tile.

@@ -8,11 +8,16 @@ Every field of `TrainOptions` is an option.
 import argparse
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dpdeblur.training.loop import TrainOptions, train
 
-CONVERTERS = {"form": json.loads, "compile": lambda text: text.lower() in ("1", "yes", "true")}
+CONVERTERS: dict[str, Callable[[str], Any]] = {
+    "form": json.loads,
+    "compile": lambda text: text.lower() in ("1", "yes", "true"),
+}
 CONVERTERS |= dict.fromkeys(("textures", "out", "kernels", "scenes", "initial"), Path)
 CONVERTERS |= {"stop_after": float}
 

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dpdeblur.evaluation.scenes import RealScene, blend_views, load_scenes, restore_at_scale, score_scenes
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.gkmnet import GKMNet, build_pyramid
+from dpdeblur.networks.network import Network
 from dpdeblur.training.data import SceneOptions, simulate_batches
 from dpdeblur.training.losses import charbonnier, gradient_difference
+from dpdeblur.training.scenes import RealScene, blend_views, load_scenes, restore_at_scale, score_scenes
 from dpdeblur.training.textures import draw_textures, load_textures
 
 #: Working scales tried on the real scenes, by kind; the Pixel pack is stored at half size.
@@ -87,7 +88,7 @@ class TrainOptions:
     score_every: float = 60.0
 
 
-def restore_pair(network: nn.Module, views: int, left: Tensor, right: Tensor) -> Tensor:
+def restore_pair(network: Network, views: int, left: Tensor, right: Tensor) -> Tensor:
     """Run a network, padded to the size it needs, on a pair of encoded views; single-image networks see their mean."""
     vertical, horizontal = network.size_multiple
     height, width = left.shape[-2:]
@@ -98,7 +99,7 @@ def restore_pair(network: nn.Module, views: int, left: Tensor, right: Tensor) ->
 
 
 def compute_loss(
-    network: nn.Module, views: int, batch: tuple[Tensor, Tensor, Tensor], gradient_weight: float
+    network: Network, views: int, batch: tuple[Tensor, Tensor, Tensor], gradient_weight: float
 ) -> tuple[Tensor, Tensor]:
     """Loss and result of one batch; GKMNet is supervised at all of its scales, as its paper has it."""
     left, right, sharp = batch
@@ -117,12 +118,12 @@ def compute_loss(
 class _Averaged:
     """An exponential moving average of a network's floating-point state, buffers included."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.decay = decay
         self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, network: Network, step: int) -> None:
         """Move towards the network's present state; early on faster, so that the start is forgotten."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         current = network.state_dict()
@@ -154,7 +155,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     network = spec.build(**options.form).to(options.device)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.to(memory_format=torch.channels_last)
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     if options.initial is not None:
         network.load_state_dict(torch.load(options.initial, map_location=options.device, weights_only=True))
     textures, bank, scenes = _load_inputs(options)
@@ -168,7 +169,7 @@ def train(options: TrainOptions) -> dict[str, float]:
     batches = simulate_batches(textures, options.batch, scene_options, generator, bank)
     averaged = _Averaged(network, options.average)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=options.learning_rate, weight_decay=options.decay, fused=on_gpu
+        network.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), weight_decay=options.decay, fused=on_gpu
     )
     step, minutes_before, best = 0, 0.0, {"score": -math.inf}
     state_path = options.out / "state.pt"
@@ -239,7 +240,7 @@ def train(options: TrainOptions) -> dict[str, float]:
         with torch.autocast(options.device.split(":")[0], torch.bfloat16):
             loss_value, result = compute_loss(network, spec.views, batch, options.gradient_weight)
         optimizer.zero_grad(set_to_none=True)
-        loss_value.backward()
+        loss_value.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         # a batch whose gradient is not finite must not reach the weights; decided on the device, without waiting for it
         for parameter in network.parameters():
@@ -273,7 +274,7 @@ def _schedule(done: float, step: int) -> float:
 
 
 def _score(
-    network: nn.Module, views: int, scenes: list[RealScene], options: TrainOptions, on_gpu: bool
+    network: Network, views: int, scenes: list[RealScene], options: TrainOptions, on_gpu: bool
 ) -> dict[str, float]:
     with torch.autocast(options.device.split(":")[0], torch.bfloat16, enabled=on_gpu), torch.no_grad():
         return score_scenes(lambda left, right: restore_pair(network, views, left, right), scenes, SCORED_SCALES)
@@ -298,7 +299,7 @@ def _append_row(path: Path, row: dict[str, float]) -> None:
 
 
 @torch.no_grad()
-def _draw_contact_sheet(network: nn.Module, views: int, scenes: list[RealScene], path: Path) -> None:
+def _draw_contact_sheet(network: Network, views: int, scenes: list[RealScene], path: Path) -> None:
     """Input, result and reference of each scene side by side, the middle 320x480 pixels."""
     rows = []
     for scene in scenes:

@@ -127,11 +127,6 @@ def _paint_lines(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
             across = np.array([-np.sin(angle), np.cos(angle)]) * pitch
             for step in range(int(rng.integers(3, 14))):
                 first = np.array(start) + across * step
-                cv2.line(
-                    canvas,
-                    *(tuple(p.astype(int).tolist()) for p in (first, first + along)),
-                    colour,
-                    max(1, pitch // 3),
-                    cv2.LINE_AA,
-                )
+                start_px, end_px = ((int(p[0]), int(p[1])) for p in (first, first + along))
+                cv2.line(canvas, start_px, end_px, colour, max(1, pitch // 3), cv2.LINE_AA)
     return canvas

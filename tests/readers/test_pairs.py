@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
-from conftest import encode_srgb
-from mosaics import Scene
+from mosaics import Scene, encode_srgb
 from PIL import Image
 
 from dpdeblur.errors import ReadError

@@ -9,7 +9,7 @@ full-size scorer.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def measure_psnr(image: Tensor, reference: Tensor) -> float:
 
 @torch.no_grad()
 def score_scenes(
-    restore: Callable[[Tensor, Tensor], Tensor], scenes: list[RealScene], scales: dict[str, tuple[float, ...]]
+    restore: Callable[[Tensor, Tensor], Tensor], scenes: list[RealScene], scales: Mapping[str, tuple[float, ...]]
 ) -> dict[str, float]:
     """Mean gain in dB over the blurred input by kind of scene and working scale.
 

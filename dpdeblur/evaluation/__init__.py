@@ -1,1 +1,0 @@
-"""Scoring restorations against references."""

@@ -1,0 +1,37 @@
+"""What every network declares, so that padding, tiling, value range and channel order are handled in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A network that restores sRGB-encoded RGB pictures.
+
+    `forward` takes one picture, or the left and the right view, (B, 3, H, W), and returns (B, 3, H, W). The caller adds
+    `value_offset` to values in [0, 1] before, takes it off after, and brings the channels into `channel_order`.
+
+    Attributes:
+        views: Pictures that `forward` takes.
+        size_multiple: Height and width must be multiples of these.
+        min_size: Smallest height and width.
+        overlap_px: Overlap of tiles at which no seam shows.
+        bytes_per_px: Memory that a pixel takes in float32 without gradients, measured.
+        value_offset: See above.
+        channel_order: See above.
+    """
+
+    views: Literal[1, 2]
+    size_multiple: tuple[int, int]
+    min_size: tuple[int, int]
+    overlap_px: int
+    bytes_per_px: int
+    value_offset: float
+    channel_order: Literal["rgb", "bgr"]
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *pictures: Tensor) -> Tensor:
+            """Run `forward` with its hooks."""
