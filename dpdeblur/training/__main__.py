@@ -19,7 +19,7 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
     "compile": lambda text: text.lower() in ("1", "yes", "true"),
 }
 CONVERTERS |= dict.fromkeys(("textures", "out", "kernels", "scenes", "initial"), Path)
-CONVERTERS |= {"stop_after": float}
+CONVERTERS |= {"stop_after": float, "steps": int}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

@@ -43,6 +43,7 @@ class TrainOptions:
         textures: Folder of sharp photographs.
         out: Folder of the checkpoint, log and contact sheet; a state found there is resumed.
         minutes: Time budget of the whole run, earlier parts included.
+        steps: Budget in steps instead of minutes, or None.
         stop_after: Minutes after which this process stops and saves, to be resumed; None for the budget's end.
         kernels: (N, 2, h, w) measured kernel pairs as .npy, or None.
         scenes: Pack of real scenes, or None; without it the last weights are kept.
@@ -68,6 +69,7 @@ class TrainOptions:
     textures: Path = Path("textures")
     out: Path = Path("training")
     minutes: float = 60.0
+    steps: int | None = None
     stop_after: float | None = None
     kernels: Path | None = None
     scenes: Path | None = None
@@ -210,13 +212,14 @@ def train(options: TrainOptions) -> dict[str, float]:
         now = time.monotonic()
         minutes = minutes_before + (now - started) / 60
         here = (now - started) / 60
-        is_last = minutes >= options.minutes or (options.stop_after is not None and here >= options.stop_after)
+        done = minutes / options.minutes if options.steps is None else step / options.steps
+        is_last = done >= 1 or (options.stop_after is not None and here >= options.stop_after)
         if is_last or now - last_scored > options.score_every:
             last_scored = now
             row = {"step": float(step), "minutes": round(minutes, 2), "rate": optimizer.param_groups[0]["lr"]}
-            if counted:
-                loss, before, after = (sums / counted).tolist()
-                row |= {"loss": loss, "psnr_in": before, "psnr_out": after}
+            # before the first step there is no loss: a log's columns stay the same, so it reads "nan"
+            means = (sums / counted).tolist() if counted else [math.nan] * 3
+            row |= dict(zip(("loss", "psnr_in", "psnr_out"), means, strict=True))
             evaluated.load_state_dict(averaged.state)
             scores = _score(evaluated, spec.views, scenes, options, on_gpu)
             row |= scores
@@ -234,7 +237,7 @@ def train(options: TrainOptions) -> dict[str, float]:
             if is_last:
                 break
         for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * _schedule(minutes / options.minutes, step)
+            group["lr"] = options.learning_rate * _schedule(done, step)
         batch = next(batches)
         network.train()
         with torch.autocast(options.device.split(":")[0], torch.bfloat16):
