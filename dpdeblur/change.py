@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.photo import Image, Photo
@@ -69,14 +70,22 @@ def _enlarge_rows(change: Image, size: tuple[int, int], rows: slice) -> Image:
     """The given rows of `change` enlarged to `size` by bicubic interpolation, without enlarging the rest."""
     if change.shape[:2] == size:
         return change[rows]
-    channels = change.shape[2]
-    ratio_y, ratio_x = change.shape[0] / size[0], change.shape[1] / size[1]
     # pixel centres, not corners, coincide
-    y = ((np.arange(rows.start, rows.stop) + 0.5) * ratio_y - 0.5).astype(np.float32)
-    x = ((np.arange(size[1]) + 0.5) * ratio_x - 0.5).astype(np.float32)
-    first, last = max(0, int(y[0]) - 3), min(change.shape[0], int(y[-1]) + 5)
-    grid_y, grid_x = np.meshgrid(y - first, x, indexing="ij")
-    enlarged = cv2.remap(
-        np.ascontiguousarray(change[first:last]), grid_x, grid_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(enlarged, np.float32).reshape(len(y), size[1], channels)
+    centres = (np.arange(rows.start, rows.stop) + 0.5) * (change.shape[0] / size[0]) - 0.5
+    above = np.floor(centres).astype(int)
+    first, last = max(0, int(above[0]) - 1), min(change.shape[0], int(above[-1]) + 3)
+    wide = cv2.resize(change[first:last], (size[1], last - first), interpolation=cv2.INTER_CUBIC)
+    wide = wide.reshape(last - first, size[1], change.shape[2])
+    enlarged = np.zeros((len(centres), *wide.shape[1:]), np.float32)
+    for tap in range(-1, 3):
+        weights = _weigh_cubic(centres - above - tap).astype(np.float32)
+        enlarged += weights[:, None, None] * wide[np.clip(above + tap - first, 0, last - first - 1)]
+    return enlarged
+
+
+def _weigh_cubic(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Cubic convolution (R. G. Keys, IEEE Trans. ASSP 1981) with a = -0.75, as cv2.resize has it."""
+    d = np.abs(distance)
+    near = (1.25 * d - 2.25) * d**2 + 1
+    far = -0.75 * (((d - 5) * d + 8) * d - 4)
+    return np.where(d <= 1, near, far)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dpdeblur.devices import choose_device
-from dpdeblur.errors import DpDeblurError, UsageError
+from dpdeblur.errors import NoSecondViewError, UsageError
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Kind
 from dpdeblur.weights import list_weights, read_card
@@ -25,7 +25,7 @@ def choose_weights(photo_views: int, kind: Kind, model: str, device: str = "auto
 
     Raises:
         UsageError: No such model, or no weights of it.
-        DpDeblurError: The photo lacks the second view that the weights need.
+        NoSecondViewError: The photo lacks the second view that the weights need.
     """
     choose_device(device)
     cards = [(path, read_card(path)) for path in list_weights()]
@@ -33,12 +33,17 @@ def choose_weights(photo_views: int, kind: Kind, model: str, device: str = "auto
         if model not in NETWORKS:
             raise UsageError(f"unknown model {model!r}", remedy=f"use auto, {', '.join(sorted(NETWORKS))}")
         cards = [(path, card) for path, card in cards if card.network == model]
-        if not cards:
-            raise UsageError(f"no weights for {model} are shipped", remedy="name a file with --weights")
+    if not cards:
+        what = "no weights" if model == "auto" else f"no weights for {model}"
+        raise UsageError(f"{what} are shipped", remedy="name a file with --weights")
     camera = "pixel" if kind == "pixel" else "canon"
     fitting = [(path, card) for path, card in cards if NETWORKS[card.network].views <= photo_views]
     if not fitting:
-        raise DpDeblurError(f"{model} needs a left and a right view", remedy="use --model gkmnet or auto")
+        if model == "auto":
+            raise NoSecondViewError(
+                "all shipped weights need a left and a right view", remedy="name a file with --weights"
+            )
+        raise NoSecondViewError(f"{model} needs a left and a right view", remedy="use --model auto or gkmnet")
     path, card = max(fitting, key=lambda entry: entry[1].scores.get(camera, float("-inf")))
     gain = card.scores.get(camera)
     measured = "not measured" if gain is None else f"{gain:+.2f} dB on real {camera} scenes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -24,14 +25,15 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         )
-    kind, _, number = wanted.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdecimal())):
+    parts = re.fullmatch(r"(cpu|cuda|mps)|(cuda):([0-9]{1,9})", wanted)
+    if parts is None:
         raise UsageError(f"unknown device {wanted!r}", remedy="use auto, cpu, cuda, cuda:N or mps")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+    kind, number = parts[1] or parts[2], int(parts[3] or 0)
+    if kind == "cuda" and number >= torch.cuda.device_count():
         raise UsageError(f"device {wanted} is not there", remedy="use --device auto or cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UsageError("device mps is not there", remedy="use --device auto or cpu")
-    return torch.device(wanted)
+    return torch.device(kind, number) if parts[3] else torch.device(kind)
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:

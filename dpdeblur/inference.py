@@ -18,12 +18,12 @@ import torch
 from dpdeblur.change import apply_change, mean_views, reduce_image, to_linear_srgb
 from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.devices import DTYPES, choose_device, choose_precision, measure_free_bytes
-from dpdeblur.errors import DpDeblurError
+from dpdeblur.errors import DpDeblurError, NoSecondViewError
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image, Photo
 from dpdeblur.scale import choose_scale
-from dpdeblur.tiling import plan_tiles, process_tiles
+from dpdeblur.tiling import TilePlan, plan_tiles, process_tiles
 from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
@@ -107,7 +107,8 @@ class Restorer:
             advance: Told the share of the work done since the last call.
 
         Raises:
-            DpDeblurError: The network needs two views and the photo has one, or memory does not suffice for any tile.
+            NoSecondViewError: The network needs two views and the photo has one.
+            DpDeblurError: Memory does not suffice for any tile.
         """
         views = self._collect_views(photo)
         if self.card.released:
@@ -126,10 +127,10 @@ class Restorer:
         """The network's inputs: linear sRGB, (H, W, 3) each."""
         if photo.left is None or photo.right is None:
             if self.views == 2:
-                raise DpDeblurError(
+                raise NoSecondViewError(
                     f"{self.card.network} needs a left and a right view and this photo has one",
                     path=photo.paths[0],
-                    remedy="use --model gkmnet or auto",
+                    remedy="use --model auto or gkmnet",
                 )
             return (to_linear_srgb(photo, photo.base),)
         if self.views == 2:
@@ -151,56 +152,88 @@ class Restorer:
         self, views: tuple[Image, ...], advance: Callable[[float], None]
     ) -> tuple[Image, int, str, tuple[str, ...]]:
         """Run the network over tiles; on running out of memory halve them and start again."""
-        network = self._network
-        height, width = views[0].shape[:2]
-        smallest = max(network.min_size)
-        overlap_px = self.settings.overlap_px if self.settings.overlap_px is not None else network.overlap_px
-        tile_px = self.settings.tile_px or self._fit_tile(max(height, width))
+        network, size = self._network, (views[0].shape[0], views[0].shape[1])
         guard = _PrecisionGuard(network, self._device, self.precision)
-        while True:
-            plan = plan_tiles(
-                (height, width),
-                tile_px=tile_px,
-                overlap_px=overlap_px,
-                multiple=network.size_multiple,
-                smallest=network.min_size,
+        progress = _Progress(advance)
+        warnings: list[str] = []
+        plan = self._plan(size, self.settings.tile_px or self._fit_tile(size))
+        if self.card.released and plan.count > 1:
+            warnings.append(
+                "the photo was restored in tiles: near their borders it may differ from the authors' picture"
             )
+        largest = max(plan.tile)
+        while True:
+            progress.restart()
             try:
-                result = process_tiles(views, plan, guard, advance)
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                # the largest tile that was tried may be smaller than asked: the photo can be
-                tile_px = min(tile_px, max(plan.tile)) // 2
-                if tile_px < smallest:
+                result = process_tiles(views, plan, guard, progress.advance)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if all(side <= smallest for side, smallest in zip(plan.tile, network.min_size, strict=True)):
                     raise DpDeblurError(
                         "not enough memory for the smallest tile", remedy="close other programs or use --device cpu"
                     ) from error
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
-                guard.warnings.append(f"out of memory: went on with tiles of {tile_px} pixels")
-                continue
-            return result, max(plan.tile), guard.used, tuple(guard.warnings)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            # the tiles that were tried may be smaller than asked, as the photo can be
+            plan = self._plan(size, max(plan.tile) // 2)
+        if max(plan.tile) < largest:
+            warnings.append(f"out of memory: went on with tiles of {max(plan.tile)} pixels")
+        if guard.has_overflowed:
+            warnings.append(f"{self.precision} overflowed in a tile: it was computed in fp32")
+        return result, max(plan.tile), self.precision, tuple(warnings)
 
-    def _fit_tile(self, longest_px: int) -> int:
-        """The largest tile whose memory, by the network's own measure, fits the budget."""
-        network = self._network
-        free = measure_free_bytes(self._device)
-        budget = self.settings.max_memory_bytes or (free * 8 // 10 if self._device.type == "cuda" else CPU_BUDGET_BYTES)
-        budget = min(budget, free * 8 // 10)
-        side = math.isqrt(budget // network.bytes_per_px)
-        if self.card.released:
-            # the authors run the whole picture; tiles would change it
-            return max(longest_px, 1) if side >= longest_px else side
-        return max(min(side, LARGEST_TILE_PX), max(network.min_size))
+    def _plan(self, size: tuple[int, int], tile_px: int) -> TilePlan:
+        network, overlap_px = self._network, self.settings.overlap_px
+        return plan_tiles(
+            size,
+            tile_px=tile_px,
+            overlap_px=network.overlap_px if overlap_px is None else overlap_px,
+            multiple=network.size_multiple,
+            smallest=network.min_size,
+        )
+
+    def _fit_tile(self, size: tuple[int, int]) -> int:
+        """The largest tile whose memory, by the network's own measure, fits the budget; the smallest if none does."""
+        free = measure_free_bytes(self._device) * 8 // 10
+        # the authors run the whole picture, and tiles would change it
+        is_careful = self._device.type != "cuda" and not self.card.released
+        budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
+        tile_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
+        step = min(self._network.size_multiple)
+        while tile_px > step and math.prod(self._plan(size, tile_px).tile) * self._network.bytes_per_px > budget:
+            tile_px = (tile_px - 1) // step * step
+        return tile_px
+
+
+class _Progress:
+    """Passes on the share of work that is done, but what has to be done again only once."""
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
+        self._done = self._told = 0.0
+
+    def restart(self) -> None:
+        """Begin again."""
+        self._done = 0.0
+
+    def advance(self, share: float) -> None:
+        """Take note of work done."""
+        self._done += share
+        if self._done > self._told:
+            self._advance(self._done - self._told)
+            self._told = self._done
 
 
 class _PrecisionGuard:
-    """Runs one tile; where half precision overflows, runs it again in float32 and says so once."""
+    """Runs one tile; where half precision overflows, runs it again in float32 and remembers it."""
 
     def __init__(self, network: Network, device: torch.device, precision: str) -> None:
         self._network = network
         self._device = device
-        self.used = precision
-        self.warnings: list[str] = []
+        self._precision = precision
+        self.has_overflowed = False
 
     def __call__(self, views: tuple[Image, ...]) -> Image:
         """Map encoded views (h, w, 3) to the network's picture, encoded, clipped to [0, 1]."""
@@ -211,13 +244,20 @@ class _PrecisionGuard:
             + network.value_offset
             for view in views
         ]
-        result = self._run(inputs, self.used)
-        if self.used != "fp32" and not bool(torch.isfinite(result).all()):
+        result = self._run(inputs, self._precision)
+        if self._precision != "fp32" and not bool(torch.isfinite(result).all()):
+            self.has_overflowed = True
             result = self._run(inputs, "fp32")
-            self.warnings = [*self.warnings, f"{self.used} overflowed in a tile: it was computed in fp32"][:1]
         picture = (result[0] - network.value_offset).clamp(0, 1).cpu().numpy()[order]
         return np.ascontiguousarray(picture.transpose(1, 2, 0))
 
     def _run(self, inputs: list[torch.Tensor], precision: str) -> torch.Tensor:
         with torch.inference_mode(), torch.autocast(self._device.type, DTYPES[precision], enabled=precision != "fp32"):
             return self._network(*inputs).float()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so: on a CPU and on MPS torch raises a bare RuntimeError."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(mark in str(error) for mark in ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED"))

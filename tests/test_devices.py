@@ -1,0 +1,83 @@
+"""Devices and precisions that are there, and one plain line for those that are not."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from dpdeblur.devices import choose_device, choose_precision, measure_free_bytes
+from dpdeblur.errors import UsageError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "CPU", "cpu:", "cpu:0", "mps:1", "cuda:", "cuda:-1", "cuda:x", "cuda:٣", "cuda:0:1"]
+)
+def test_unknown_names_are_refused_with_those_that_exist(two_gpus: None, name: str) -> None:
+    with pytest.raises(UsageError, match="unknown device .*; use auto, cpu, cuda, cuda:N or mps"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:9", "cuda:123456789"])
+def test_a_gpu_beyond_the_last_is_not_there(two_gpus: None, name: str) -> None:
+    with pytest.raises(UsageError, match=f"device {name} is not there; use --device auto or cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:9", "mps"])
+def test_no_accelerator_is_there_without_one(no_gpu: None, name: str) -> None:
+    with pytest.raises(UsageError, match=f"device {name} is not there"):
+        choose_device(name)
+
+
+def test_auto_takes_the_gpu_where_there_is_one(two_gpus: None) -> None:
+    assert choose_device("auto") == torch.device("cuda")
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert choose_device("cpu") == CPU
+
+
+def test_auto_takes_mps_before_the_cpu(no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device("auto") == CPU
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == choose_device("mps") == torch.device("mps")
+
+
+def test_auto_precision_is_half_on_cuda_only() -> None:
+    kinds = ("cuda", "cpu", "mps")
+    assert [choose_precision("auto", torch.device(kind)) for kind in kinds] == ["fp16", "fp32", "fp32"]
+
+
+def test_precisions_are_taken_as_asked() -> None:
+    assert choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("fp16", torch.device("cuda")) == "fp16"
+
+
+def test_fp16_is_refused_on_a_cpu() -> None:
+    with pytest.raises(UsageError, match="fp16 is slower than fp32 on a CPU; use --precision fp32 or bf16"):
+        choose_precision("fp16", CPU)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown precision 'fp8'; use auto, fp32, bf16 or fp16"):
+        choose_precision("fp8", CPU)
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="this system does not tell how much memory it has")
+def test_free_memory_is_part_of_what_the_machine_has() -> None:
+    assert 2**24 < measure_free_bytes(CPU) <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
