@@ -6,13 +6,15 @@ to, how they were made, and what they measured on real scenes, so that the progr
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pickle
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ WEIGHTS_FOLDER = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1
 # small tensors (norms, biases, spectra's weights) keep float32: they weigh nothing and some exceed half's range
 _SMALLEST_HALF = 4096
 _LARGEST_HEADER_BYTES = 10_000_000
+# no network is wider or longer: a damaged card must not ask for a terabyte
+_LARGEST_FORM = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +94,18 @@ def save_weights(path: Path, network_name: str, module: Network, card: Card, *, 
 
     Returns:
         The card as written.
+
+    Raises:
+        WeightsError: A tensor holds values that are not numbers, or the file cannot be written.
     """
     state = {}
     for name, tensor in module.state_dict().items():
         stored = tensor.detach().cpu().contiguous()
+        if not bool(torch.isfinite(stored).all()):
+            raise WeightsError(f"not written, {name} holds values that are not numbers", path=path)
         if half and stored.dtype == torch.float32 and stored.numel() >= _SMALLEST_HALF:
-            stored = stored.half()
+            halved = stored.half()
+            stored = halved if bool(torch.isfinite(halved).all()) else stored
         state[name] = stored
     card = dataclasses.replace(
         card,
@@ -105,16 +115,20 @@ def save_weights(path: Path, network_name: str, module: Network, card: Card, *, 
     )
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # opened here first, because the library makes files that only their owner may read
+        # made here first, because the library makes files that only their owner may read
         partial.touch()
         mode = partial.stat().st_mode
         save_file(state, partial, metadata={_CARD_KEY: json.dumps(dataclasses.asdict(card), sort_keys=True)})
         partial.chmod(mode)
+        with partial.open("r+b") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
-        raise WeightsError(f"cannot be written ({error.strerror})", path=path) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        # where not even the name is possible this fails too, and the first failure is the one to tell
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise WeightsError(f"cannot be written ({reason})", path=path) from error
     return card
 
 
@@ -132,14 +146,37 @@ def read_card(path: Path) -> Card:
                 raise WeightsError("is not a safetensors file", path=path, remedy=remedy)
             header = json.loads(file.read(size))
         fields = json.loads(header["__metadata__"][_CARD_KEY])
+        unknown = fields.keys() - {field.name for field in dataclasses.fields(Card)}
+        if unknown:
+            cause = f"has a card with {', '.join(sorted(unknown)[:3])}, which this dpdeblur does not know"
+            raise WeightsError(cause, path=path, remedy="update dpdeblur")
         card = Card(**fields)
     except OSError as error:
         raise WeightsError(f"cannot be read ({error.strerror})", path=path, remedy="check the name") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError("has no card of dpdeblur", path=path, remedy=remedy) from error
-    if card.network not in NETWORKS or not isinstance(card.form, dict) or not isinstance(card.scores, dict):
+    wrong = _find_wrong_field(card)
+    if wrong:
+        raise WeightsError(f"has a card whose {wrong} is not what it should be", path=path, remedy="get the file again")
+    if card.network not in NETWORKS:
         raise WeightsError(f"is for an unknown network, {card.network!r}", path=path, remedy="update dpdeblur")
     return card
+
+
+def _find_wrong_field(card: Card) -> str | None:
+    """The first field whose type is wrong, or whose numbers are none; whoever reads a card relies on the rest."""
+    blank = Card("")
+    for field in dataclasses.fields(Card):
+        value, kind = getattr(card, field.name), type(getattr(blank, field.name))
+        if not isinstance(value, int | float if kind is float else kind):
+            return field.name
+    if not 0 < card.fitting_radius_px < math.inf:
+        return "fitting_radius_px"
+    if not all(isinstance(score, int | float) and math.isfinite(score) for score in card.scores.values()):
+        return "scores"
+    if not all(isinstance(value, int) and 0 <= value <= _LARGEST_FORM for value in card.form.values()):
+        return "form"
+    return None
 
 
 def load_weights(path: Path) -> tuple[Network, Card]:
@@ -157,16 +194,27 @@ def load_weights(path: Path) -> tuple[Network, Card]:
         raise WeightsError("is damaged", path=path, remedy=remedy) from error
     if hash_tensors(state) != card.sha256:
         raise WeightsError("its tensors do not match the hash in its card", path=path, remedy=remedy)
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
-        raise WeightsError("holds values that are not numbers", path=path, remedy=remedy)
     try:
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+            raise WeightsError("holds values that are not numbers", path=path, remedy=remedy)
         module = NETWORKS[card.network].build(**card.form).eval()
         expected = module.state_dict()
-        module.load_state_dict({k: v.to(expected[k].dtype) if k in expected else v for k, v in state.items()})
-    except (RuntimeError, TypeError, ValueError) as error:
-        cause = f"does not fit {card.network} in its form: {str(error).splitlines()[-1].strip()}"
+        differences = _compare_keys(state, expected)
+        if differences:
+            raise WeightsError(f"does not fit {card.network} in its form: it {differences}", path=path, remedy=remedy)
+        module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
+        cause = f"does not fit {card.network} in its form: {(str(error).splitlines() or [''])[-1].strip()}"
         raise WeightsError(cause, path=path, remedy="update dpdeblur") from error
     return module, card
+
+
+def _compare_keys(found: Iterable[str], expected: Iterable[str]) -> str:
+    """What is lacking and what is unknown, three of each at most; empty when nothing is."""
+    sides = {"lacks": set(expected) - set(found), "has unknown": set(found) - set(expected)}
+    return " and ".join(
+        f"{what} {', '.join(sorted(keys)[:3])}{' ...' if len(keys) > 3 else ''}" for what, keys in sides.items() if keys
+    )
 
 
 def _find_k3dn_form(state: Mapping[str, Tensor]) -> dict[str, int]:
@@ -174,11 +222,16 @@ def _find_k3dn_form(state: Mapping[str, Tensor]) -> dict[str, int]:
         return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})
 
     return {
-        "base": len(state["feat_extract.0.main.0.weight"]),
+        "base": _count_outputs(state["feat_extract.0.main.0.weight"]),
         "blocks": count("Encoder.0.layers."),
         "psf_blocks": count("deblur."),
         "srp_blocks": count("srp.0.conv_o.1.layers."),
     }
+
+
+def _count_outputs(weight: Tensor) -> int:
+    """Outputs of a convolution; 1 where the tensor cannot be its weight, which its shape tells later."""
+    return weight.shape[0] if weight.ndim == 4 and 0 < weight.shape[0] <= _LARGEST_FORM else 1
 
 
 def _list_k3dn_keys(form: Mapping[str, int]) -> dict[str, str]:
@@ -198,7 +251,7 @@ _CHECKPOINTS = {
     "gkmnet": _Checkpoint("SumLayer.conv.weight", lambda state: {}, lambda form: gkmnet.released_keys()),
     "dpanet": _Checkpoint(
         "encoder.encoder1.deform.weight",
-        lambda state: {"width": len(state["out.0.weight"])},
+        lambda state: {"width": _count_outputs(state["out.0.weight"])},
         lambda form: dpanet.released_keys(),
     ),
     "k3dn": _Checkpoint("feat_extract.0.main.0.weight", _find_k3dn_form, _list_k3dn_keys),
@@ -219,6 +272,8 @@ def import_checkpoint(path: Path, output: Path) -> Card:
         WeightsError: The file is no checkpoint, or none of the three networks', or not strictly so.
     """
     state = _read_checkpoint(path)
+    if output.exists() and output.samefile(path):
+        raise WeightsError("is the checkpoint itself, which stays as it is", path=output, remedy="choose another name")
     matches = [name for name, checkpoint in _CHECKPOINTS.items() if checkpoint.mark in state]
     if not matches:
         raise WeightsError(
@@ -230,14 +285,12 @@ def import_checkpoint(path: Path, output: Path) -> Card:
     checkpoint = _CHECKPOINTS[name]
     try:
         form = checkpoint.find_form(state)
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"looks like {name}, but lacks {error}", path=path) from error
+    except KeyError as error:
+        raise WeightsError(f"looks like {name}, but lacks {error.args[0]}", path=path) from error
     keys = checkpoint.list_keys(form)
-    missing, extra = sorted(keys.keys() - state.keys()), sorted(state.keys() - keys.keys())
-    if missing or extra:
-        parts = [f"{what} {', '.join(some[:3])}{' ...' if len(some) > 3 else ''}" for what, some in
-                 (("lacks", missing), ("has unknown", extra)) if some]  # fmt: skip
-        raise WeightsError(f"looks like {name}, but {' and '.join(parts)}", path=path)
+    differences = _compare_keys(state, keys)
+    if differences:
+        raise WeightsError(f"looks like {name}, but {differences}", path=path)
     network = NETWORKS[name].build(**form, released=True)
     expected = network.state_dict()
     renamed = {}
@@ -246,6 +299,8 @@ def import_checkpoint(path: Path, output: Path) -> Card:
         if [n for n in tensor.shape if n != 1] != [n for n in wanted.shape if n != 1]:
             shapes = f"{tuple(tensor.shape)}, not {tuple(wanted.shape)}"
             raise WeightsError(f"looks like {name}, but {theirs} has the shape {shapes}", path=path)
+        if tensor.is_meta or tensor.layout != torch.strided or tensor.is_complex():
+            raise WeightsError(f"looks like {name}, but {theirs} is no plain tensor", path=path)
         if not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"looks like {name}, but {theirs} holds values that are not numbers", path=path)
         renamed[ours] = tensor.to(wanted.dtype).reshape(wanted.shape)
@@ -270,7 +325,8 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             "holds something other than tensors, or is no checkpoint", path=path, remedy="nothing in it was executed"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, AssertionError, struct.error,
+            MemoryError, OverflowError) as error:  # fmt: skip  # all of these come out of torch for damaged files
         raise WeightsError("is not a checkpoint, or is damaged", path=path, remedy="get the file again") from error
     for wrapper in ("G_state_dict", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -279,4 +335,6 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise WeightsError("is a checkpoint without a state dict", path=path, remedy="save `model.state_dict()`")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    if all(key.startswith("module.") for key in content):
+        return {key.removeprefix("module."): value for key, value in content.items()}
+    return content
