@@ -186,8 +186,8 @@ class Mixture(nn.Module):
 class GKMNet(Network):
     """The network: sRGB-encoded RGB in [0, 1] to the same, sharp.
 
-    Its attention pools over the whole height and width, so a tile's result depends on the tile: tiles of 128 pixels that
-    overlap by `overlap_px` differ from the whole by less than 0.08, and by less than 0.004 on the mean (tested).
+    Its attention pools over the whole height and width, so a tile's result depends on the tile: tiles of 128 pixels
+    that overlap by `overlap_px` differ from the whole by less than 0.08, and by less than 0.004 on the mean (tested).
     """
 
     views = 1
