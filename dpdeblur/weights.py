@@ -96,7 +96,7 @@ def save_weights(path: Path, network_name: str, module: Network, card: Card, *, 
         The card as written.
 
     Raises:
-        WeightsError: A tensor holds values that are not numbers, or the file cannot be written.
+        WeightsError: A tensor or a field of the card holds what no reader would take, or the file cannot be written.
     """
     state = {}
     for name, tensor in module.state_dict().items():
@@ -113,6 +113,9 @@ def save_weights(path: Path, network_name: str, module: Network, card: Card, *, 
         sha256=hash_tensors(state),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
     )
+    wrong = _find_wrong_field(card)
+    if wrong:
+        raise WeightsError(f"not written, the card's {wrong} is not what it should be", path=path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         # made here first, because the library makes files that only their owner may read

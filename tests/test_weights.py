@@ -214,6 +214,14 @@ def test_a_network_that_diverged_is_not_written(tmp_path: Path, value: float) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_card_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:
+    card = dataclasses.replace(CARD, scores={"pixel": 0.8, "in_focus_change": float("nan")})
+    with pytest.raises(WeightsError) as caught:
+        save_weights(tmp_path / "w", "dpanet", make_network(), card)
+    expect_line(caught, tmp_path / "w", "the card's scores")
+    assert list(tmp_path.iterdir()) == []
+
+
 # damage
 
 
