@@ -42,7 +42,8 @@ def score(shared: Path, model: str) -> tuple[str, dict[str, float]]:
     gains = {match[1]: float(match[4]) for match in rows}
     pixel = [gain for name, gain in gains.items() if name.startswith("pixel")]
     canon = [gain for name, gain in gains.items() if name.startswith("canon")]
-    changes = [float(match[6]) for match in rows]
+    # a scene without a pixel in focus has no such figure
+    changes = [float(match[6]) for match in rows if match[6] != "nan"]
     summary = {
         "pixel": sum(pixel) / len(pixel),
         "canon": sum(canon) / len(canon),
