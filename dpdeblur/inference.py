@@ -161,7 +161,7 @@ class Restorer:
             warnings.append(
                 "the photo was restored in tiles: near their borders it may differ from the authors' picture"
             )
-        largest = max(plan.tile)
+        planned = plan.tile
         while True:
             progress.restart()
             try:
@@ -178,7 +178,7 @@ class Restorer:
                 torch.cuda.empty_cache()
             # the tiles that were tried may be smaller than asked, as the photo can be
             plan = self._plan(size, max(plan.tile) // 2)
-        if max(plan.tile) < largest:
+        if plan.tile != planned:
             warnings.append(f"out of memory: went on with tiles of {max(plan.tile)} pixels")
         if guard.has_overflowed:
             warnings.append(f"{self.precision} overflowed in a tile: it was computed in fp32")

@@ -292,7 +292,8 @@ def test_progress_never_runs_past_the_end_when_tiles_are_done_again(restore_with
 
 
 @pytest.mark.parametrize(
-    ("size_multiple", "min_size", "tile_px"), [((16, 16), (16, 16), 24), ((48, 32), (48, 96), None)]
+    ("size_multiple", "min_size", "tile_px"),
+    [((16, 16), (16, 16), 24), ((48, 32), (48, 96), None), ((48, 32), (48, 96), 90)],
 )
 def test_halving_reaches_the_smallest_tile_before_it_gives_up(
     restore_with: Any, size_multiple: tuple[int, int], min_size: tuple[int, int], tile_px: int | None
@@ -301,7 +302,9 @@ def test_halving_reaches_the_smallest_tile_before_it_gives_up(
     sizes = {"size_multiple": size_multiple, "min_size": min_size}
     photo = _photo(_random(200, 200, 3))
     fits = restore_with(_fail_above(area, torch.OutOfMemoryError), **sizes)
-    assert fits(photo, working_scale=1, tile_px=tile_px).tile_px == max(min_size)
+    restored = fits(photo, working_scale=1, tile_px=tile_px)
+    assert restored.tile_px == max(min_size)
+    assert restored.warnings == (f"out of memory: went on with tiles of {max(min_size)} pixels",)
     fails = restore_with(_fail_above(area - 1, torch.OutOfMemoryError), **sizes)
     with pytest.raises(DpDeblurError) as caught:
         fails(photo, working_scale=1, tile_px=tile_px)
