@@ -126,7 +126,8 @@ class Context(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, 128, H, W) to (B, 32, H, W)."""
         if self.released:
-            cells = F.relu(self.norm(self.convolution(F.avg_pool2d(x, self.reach))))
+            # the authors' 1x1 convolution pads by 1, so a ring of constant cells surrounds the means
+            cells = F.relu(self.norm(self.convolution(F.pad(F.avg_pool2d(x, self.reach), (1, 1, 1, 1)))))
             return F.interpolate(cells, size=x.shape[-2:], mode="bilinear", align_corners=True)
         # the mean commutes with the 1x1 convolution and separates; positions outside the map do not count
         half, side = self.reach // 2, self.reach // 2 * 2 + 1
