@@ -9,7 +9,9 @@ set: one kernel per channel); SRP blocks compare features with their neighbourho
 Differences from the paper, which the authors' released model shares: three SRP blocks, where the skips join the
 decoder, instead of one around the PSF blocks; deblurring convolves with the kernel and reblurring with its inverse.
 
-The released form (`released=True`) computes what the authors' checkpoints expect. Our form differs in this:
+The released form (`released=True`) computes what the authors' checkpoints expect, in float64 to 1e-8 of the numbers
+published of it. That includes a ring of constant cells around the context and cells of the volume that the authors
+never clear (disparity.py). Our form differs in this:
 
 - Context in the disparity estimator is the mean around each position (257 and 129 pixels wide), not a grid of pooled
   cells: it does not depend on where a tile begins, and any size works.
@@ -30,21 +32,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpdeblur.networks.disparity import SLOPE, VECTOR_LENGTH, DisparityEstimator, activate
 from dpdeblur.networks.layers import correlate
 from dpdeblur.networks.network import Network
+from dpdeblur.networks.psf import PsfBlock
 
-_SLOPE = 0.2
-_VECTOR = 256
 _WINDOW = (18, 14)  # features; 144 x 112 pixels
-_SPECTRUM = 10  # side of the periodic kernel
-_CENTRE = 4
-_SHIFTS = 4
-_INVERSE_FLOOR = 1e-4
-
-
-def activate(x: Tensor) -> Tensor:
-    """LeakyReLU with the slope of 0.2 that the whole network uses."""
-    return F.leaky_relu(x, _SLOPE)
 
 
 class Residual(nn.Module):
@@ -93,193 +86,6 @@ class SharpRegionPreservation(nn.Module):
             query, key = _normalise(query), _normalise(key)
         weights = self.value(correlate(query, key, radius=4))
         return x + self.leave(self.residuals(self.enter(weights * x)))
-
-
-class Normed(nn.Module):
-    """Convolution without bias, batch norm, ReLU, in two or three dimensions."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1, dims: int = 2) -> None:
-        """Create a 3-wide convolution whose padding keeps the size at stride 1."""
-        super().__init__()
-        convolution, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
-        self.convolution = convolution(
-            inputs, outputs, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
-        )
-        self.norm = norm(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, [D,] H, W)."""
-        return F.relu(self.norm(self.convolution(x)))
-
-
-class Context(nn.Module):
-    """Mean features of a wide neighbourhood, reduced to 32 channels."""
-
-    def __init__(self, reach: int, released: bool) -> None:
-        """Average over `reach` x `reach` features: cells of a grid (released), or around each position."""
-        super().__init__()
-        self.reach = reach
-        self.released = released
-        self.convolution = nn.Conv2d(128, 32, 1, bias=False)
-        self.norm = nn.BatchNorm2d(32)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, 128, H, W) to (B, 32, H, W)."""
-        if self.released:
-            # the authors' 1x1 convolution pads by 1, so a ring of constant cells surrounds the means
-            cells = F.relu(self.norm(self.convolution(F.pad(F.avg_pool2d(x, self.reach), (1, 1, 1, 1)))))
-            return F.interpolate(cells, size=x.shape[-2:], mode="bilinear", align_corners=True)
-        # the mean commutes with the 1x1 convolution and separates; positions outside the map do not count
-        half, side = self.reach // 2, self.reach // 2 * 2 + 1
-        x = F.avg_pool2d(self.convolution(x), (side, 1), 1, (half, 0), count_include_pad=False)
-        x = F.avg_pool2d(x, (1, side), 1, (0, half), count_include_pad=False)
-        return F.relu(self.norm(x))
-
-
-class DisparityEstimator(nn.Module):
-    """Compare the views at 1/8 over four shifts and describe the disparity at 1/32 of the image."""
-
-    def __init__(self, released: bool) -> None:
-        """Create the shared extractor, the matching of the volume, and the vector layer."""
-        super().__init__()
-        self.extractor = nn.Sequential(
-            Normed(3, 32), Normed(32, 64), Normed(64, 128, dilation=4), Normed(128, 128, stride=2, dilation=8)
-        )
-        self.wide = Context(32, released)
-        self.narrow = Context(16, released)
-        self.merge = Normed(192, 96)
-        self.reduce = nn.Conv2d(96, 32, 1, bias=False)
-        self.matching = nn.Sequential(
-            Normed(64, 32, dims=3),
-            Normed(32, 48, stride=2, dims=3),
-            Normed(48, 48, dims=3),
-            Normed(48, 64, stride=2, dims=3),
-            Normed(64, 64, dims=3),
-        )
-        self.vector = nn.Linear(64, _VECTOR)
-
-    def extract(self, view: Tensor) -> Tensor:
-        """Map a view (B, 3, H, W) to features (B, 32, H / 8, W / 8)."""
-        x = self.extractor(F.avg_pool2d(view, 4))
-        return self.reduce(self.merge(torch.cat([self.wide(x), self.narrow(x), x], dim=1)))
-
-    def match(self, left: Tensor, right: Tensor) -> Tensor:
-        """Map both views (B, 3, H, W) to a map (B, 64, H / 32, W / 32), sizes rounded up."""
-        left, right = self.extract(torch.cat([left, right])).chunk(2)
-        width = left.shape[-1]
-        pairs = [
-            F.pad(torch.cat([left[..., shift:], right[..., : width - shift]], dim=1), (shift, 0))
-            for shift in range(_SHIFTS)
-        ]
-        volume = torch.stack(pairs, dim=2).to(self.vector.weight.dtype)
-        # in bfloat16 the gradient of a 3D convolution over so thin a volume came back with garbage in it (torch 2.11
-        # on CUDA, 2.13 on the CPU); the volume is small, so full precision costs nothing
-        with torch.autocast(volume.device.type, enabled=False):
-            return self.matching(volume).squeeze(2)
-
-    def forward(self, matched: Tensor) -> Tensor:
-        """Turn a map (B, 64, h, w) into vectors (B, h, w, 256)."""
-        return activate(self.vector(matched.permute(0, 2, 3, 1)))
-
-
-class PsfBlock(nn.Module):
-    """PSF block: a kernel per channel, channel weights from the disparity vector, and an invertible mixing matrix."""
-
-    def __init__(self, channels: int, released: bool) -> None:
-        """Create the spectrum, the query of the kernel by the vector, and W = P L U."""
-        super().__init__()
-        self.gain = 1.0 if released else float(channels)
-        self.spectrum = nn.Parameter(torch.empty(channels, _SPECTRUM, _SPECTRUM // 2 + 1, 2))
-        self.kernel_weight = nn.Parameter(torch.ones(channels, 9, 5))
-        self.query = nn.Linear(_VECTOR, channels)
-        self.answer = nn.Linear(channels, _VECTOR)
-        self.modulation = nn.Linear(_VECTOR, channels)
-        self.lower = nn.Parameter(torch.empty(channels, channels))
-        self.upper = nn.Parameter(torch.empty(channels, channels))
-        self.log_scale = nn.Parameter(torch.empty(channels))
-        self.register_buffer("sign", torch.empty(channels))
-        self.register_buffer("permutation", torch.empty(channels, channels))
-        self._initialise()
-
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        """Start with near-delta kernels, a random rotation for W, and nearly even channel weights."""
-        channels = self.lower.shape[0]
-        delta = torch.zeros(channels, _SPECTRUM, _SPECTRUM)
-        delta[:, _CENTRE, _CENTRE] = 1
-        delta += 0.02 * torch.randn_like(delta)
-        self.spectrum.copy_(torch.view_as_real(torch.fft.rfft2(delta)))
-        rotation, _ = torch.linalg.qr(torch.randn(channels, channels))
-        permutation, lower, upper = torch.linalg.lu(rotation)
-        self.permutation.copy_(permutation)
-        self.lower.copy_(lower.tril(-1))
-        self.upper.copy_(upper.triu(1))
-        self.sign.copy_(upper.diagonal().sign())
-        self.log_scale.copy_(upper.diagonal().abs().log())
-        self.modulation.weight.normal_(std=0.1)
-        self.modulation.bias.zero_()
-
-    def build_kernel(self, *, inverse: bool = False) -> Tensor:
-        """Build the symmetric kernels of unit norm, (C, 9, 9), in the parameters' precision.
-
-        Rows 0 to 8 and columns 0 to 4 of the periodic kernel are its left half, mirrored about column 4. The inverse
-        divides by the spectrum (away from its zeros) with the kernel's centre kept at row and column 4.
-        """
-        spectrum = torch.view_as_complex(self.spectrum)
-        if inverse:
-            power = self.spectrum.square().sum(dim=-1)
-            floor = _INVERSE_FLOOR * power.mean(dim=(1, 2), keepdim=True)
-            spectrum = spectrum.conj() / (power + floor)
-        kernel = torch.fft.irfft2(spectrum, s=(_SPECTRUM, _SPECTRUM))
-        if inverse:  # 1 / spectrum is centred at minus the centre
-            kernel = kernel.roll((2 * _CENTRE, 2 * _CENTRE), dims=(1, 2))
-        half = kernel[:, :9, : _CENTRE + 1]
-        kernel = torch.cat([half, half[:, :, :_CENTRE].flip(2)], dim=2)
-        return kernel / torch.linalg.vector_norm(kernel, dim=(1, 2), keepdim=True)
-
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        lower = self.lower.tril(-1) + torch.eye(self.lower.shape[0], dtype=self.lower.dtype, device=self.lower.device)
-        return lower, self.upper.triu(1) + torch.diag(self.sign * self.log_scale.exp())
-
-    def build_mixing(self, *, inverse: bool = False) -> Tensor:
-        """Build W = P L U or its inverse, (C, C)."""
-        lower, upper = self._factors()
-        if not inverse:
-            return self.permutation @ lower @ upper
-        half = torch.linalg.solve_triangular(lower, self.permutation.mT, upper=False, unitriangular=True)
-        return torch.linalg.solve_triangular(upper, half, upper=True)
-
-    def weigh_channels(self, vectors: Tensor) -> Tensor:
-        """Ask the kernels with the vectors (Eq. 8).
-
-        Args:
-            vectors: (B, h, w, 256).
-
-        Returns:
-            The channel weights (B, C, h, w).
-        """
-        with torch.autocast(vectors.device.type, enabled=False):
-            summary = (self.kernel_weight * self.build_kernel()[:, :, : _CENTRE + 1]).sum(dim=(1, 2))
-        vectors = vectors + activate(self.answer(self.query(vectors) * summary))
-        # an equalised linear layer: the weight is scaled at run time, the bias is not
-        logits = F.linear(vectors, self.modulation.weight / math.sqrt(_VECTOR), self.modulation.bias)
-        return self.gain * logits.softmax(dim=-1).permute(0, 3, 1, 2)
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Deblur features (B, C, H, W) with channel weights of that size or (B, C, 1, 1)."""
-        with torch.autocast(x.device.type, enabled=False):
-            kernel, mixing = self.build_kernel(), self.build_mixing()
-        blurred = activate(F.conv2d(x, kernel[:, None], padding=_CENTRE, groups=x.shape[1]))
-        return x + activate(F.conv2d(blurred * weights, mixing[:, :, None, None]))
-
-    def reblur(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Run the block backwards: W's inverse, the weights divided out, then the inverse kernel."""
-        with torch.autocast(x.device.type, enabled=False):
-            kernel, mixing = self.build_kernel(inverse=True), self.build_mixing(inverse=True)
-        mixed = activate(F.conv2d(x, mixing[:, :, None, None]))
-        # a channel that the softmax has all but closed must not explode when it is opened again
-        mixed = mixed / weights.clamp(min=0.05 * self.gain / x.shape[1])
-        return x + activate(F.conv2d(mixed, kernel[:, None], padding=_CENTRE, groups=x.shape[1]))
 
 
 class K3DN(Network):
@@ -342,12 +148,12 @@ class K3DN(Network):
     def _initialise(self) -> None:
         """Keep the signal's size through the plain layers, start residuals small and the output as the views' mean."""
         for down in self.downs:
-            nn.init.kaiming_normal_(down.weight, a=_SLOPE)
+            nn.init.kaiming_normal_(down.weight, a=SLOPE)
         for up in self.ups:  # each output meets 2 x 2 taps of every input channel
-            nn.init.normal_(up.weight, std=math.sqrt(2 / (1 + _SLOPE**2) / (4 * up.in_channels)))
+            nn.init.normal_(up.weight, std=math.sqrt(2 / (1 + SLOPE**2) / (4 * up.in_channels)))
         for module in self.modules():
             if isinstance(module, Residual):
-                nn.init.kaiming_normal_(module.first.weight, a=_SLOPE)
+                nn.init.kaiming_normal_(module.first.weight, a=SLOPE)
                 module.second.weight.mul_(0.1)
             elif isinstance(module, SharpRegionPreservation):
                 nn.init.ones_(module.value.bias)
@@ -392,7 +198,7 @@ class K3DN(Network):
         batch, channels, height, width = features.shape
         rows, columns = _WINDOW
         if self.windows:  # each window is an image of its own with one vector
-            vectors = vectors.reshape(-1, 1, 1, _VECTOR)
+            vectors = vectors.reshape(-1, 1, 1, VECTOR_LENGTH)
             features = features.reshape(batch, channels, height // rows, rows, width // columns, columns)
             features = features.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, rows, columns)
         for block in reversed(self.psf) if reblur else self.psf:
