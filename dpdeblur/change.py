@@ -59,7 +59,8 @@ def apply_change(photo: Photo, change: Image, strength: float) -> Image:
         part = strength * _enlarge_rows(change, (height, width), rows)
         base = photo.base[rows]
         seen = base if channels == 1 else to_linear_srgb(photo, base)
-        difference = decode_srgb(encode_srgb(seen) + part) - decode_srgb(encode_srgb(seen))
+        encoded = encode_srgb(seen)
+        difference = decode_srgb(encoded + part) - decode_srgb(encoded)
         if channels == 3 and seen is not base:
             difference = difference @ back
         image[rows] = base + difference
