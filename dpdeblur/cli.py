@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dpdeblur import __version__, cli_info, cli_run, cli_split, cli_weights
+from dpdeblur import __version__
+from dpdeblur.commands import info, run, split, weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,10 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(cli_run.run)
-app.command()(cli_split.split)
-app.command()(cli_info.info)
-app.add_typer(cli_weights.app, name="weights")
+app.command()(run.run)
+app.command()(split.split)
+app.command()(info.info)
+app.add_typer(weights.app, name="weights")
 
 
 def _print_version(wanted: bool) -> None:

@@ -28,9 +28,7 @@ LAYERS = (
     ("pipeline", "views", "plan", "training"),
     ("description",),
     ("batch",),
-    ("cli_options", "cli_report"),
-    ("cli_batch",),
-    ("cli_run", "cli_split", "cli_info", "cli_weights"),
+    ("commands",),
     ("cli",),
 )
 HEAVY = {"torch", "cv2", "rawpy", "numpy"}

@@ -63,10 +63,10 @@ class ConvBlock(nn.Sequential):
 class PyramidFeatures(nn.Module):
     """The feature extractor of EDVR: three scales, joined from coarse to fine."""
 
-    def __init__(self, width: int) -> None:
-        """Set up `width` channels at every scale."""
+    def __init__(self, width: int, inputs: int = 3) -> None:
+        """Set up `width` channels at every scale, from `inputs` channels."""
         super().__init__()
-        self.entry = nn.Conv2d(3, width, 3, padding=1)
+        self.entry = nn.Conv2d(inputs, width, 3, padding=1)
         self.to_half = nn.Conv2d(width, width, 3, stride=2, padding=1)
         self.to_quarter = nn.Conv2d(width, width, 3, stride=2, padding=1)
         self.at_quarter = ResidualBlock(width)
@@ -76,7 +76,7 @@ class PyramidFeatures(nn.Module):
         self.joined_full = nn.Sequential(ResidualBlock(width), ResidualBlock(width), ResidualBlock(width))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map (B, 3, H, W) to (B, width, H, W)."""
+        """Map (B, inputs, H, W) to (B, width, H, W)."""
         full = functional.leaky_relu(self.entry(image), SLOPE)
         half = functional.leaky_relu(self.to_half(full), SLOPE)
         quarter = functional.leaky_relu(self.to_quarter(half), SLOPE)
@@ -150,13 +150,21 @@ class DPANet(Network):
     bytes_per_px = 4700  # of memory in float32 without gradients, measured at width 64
     value_offset = 0.0
 
-    def __init__(self, *, width: int = 64, released: bool = False) -> None:
-        """Build the network with stages of (1, 2, 4, 8, 8) times `width` channels; the paper's width is 64."""
+    def __init__(self, *, width: int = 64, stem: int = 1, released: bool = False) -> None:
+        """Build the network with stages of (1, 2, 4, 8, 8) times `width` channels; the paper's width is 64.
+
+        `stem` folds squares of so many pixels a side into channels before the first layer and unfolds them after the
+        last (Shi et al., CVPR 2016, reversed): a quarter of the arithmetic at 2. The paper's network has 1.
+        """
         super().__init__()
         self.released = released
+        self.stem = stem
+        self.size_multiple = (16 * stem, 16 * stem)
+        self.min_size = self.size_multiple
+        self.overlap_px = 64 * stem
         self.channel_order = "bgr" if released else "rgb"
         channels = [width * factor for factor in STAGES]
-        self.features = PyramidFeatures(width)
+        self.features = PyramidFeatures(width, 3 * stem**2)
         self.encoder = nn.ModuleList(
             EncoderStage(inputs, outputs) for inputs, outputs in zip([width, *channels[:-1]], channels, strict=True)
         )
@@ -167,7 +175,7 @@ class DPANet(Network):
             for outputs in reversed(channels)
         )
         self.output = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 3, 3, padding=1)
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 3 * stem**2, 3, padding=1)
         )
         if not released:
             self._start_as_mean()
@@ -198,7 +206,7 @@ class DPANet(Network):
         """
         self._check_shapes(left, right)
         # both views go through shared layers as one batch, left views first
-        views = self.features(torch.cat((left, right)))
+        views = self.features(functional.pixel_unshuffle(torch.cat((left, right)), self.stem))
         volume = correlate_views(*views.chunk(2))
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
@@ -210,15 +218,16 @@ class DPANet(Network):
         decoded = torch.cat(self.bottleneck(views).chunk(2), 1)
         for stage in self.decoder:
             decoded = stage(skips.pop(), decoded)
-        change = self.output(decoded)
+        change = functional.pixel_shuffle(self.output(decoded), self.stem)
         return torch.sigmoid(change) if self.released else (left + right) / 2 + change
 
     def _check_shapes(self, left: Tensor, right: Tensor) -> None:
         if left.shape != right.shape:
             raise ValueError(f"DPANet needs views of one shape, got {tuple(left.shape)} and {tuple(right.shape)}")
         height, width = left.shape[2:]
-        if height % self.size_multiple[0] or width % self.size_multiple[1] or min(height, width) < 16:
-            raise ValueError(f"DPANet needs a height and width that are multiples of 16, got {height}x{width}")
+        multiple = self.size_multiple[0]
+        if height % multiple or width % multiple or min(height, width) < multiple:
+            raise ValueError(f"DPANet needs a height and width that are multiples of {multiple}, got {height}x{width}")
 
 
 def _double_size(maps: Tensor, mode: str) -> Tensor:

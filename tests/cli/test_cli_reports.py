@@ -15,7 +15,7 @@ import pytest
 from cli_runs import ONE_THREAD, PROGRAM, call, draw_codes, list_files, run, write_tiff
 
 # What is said
-from dpdeblur.cli_report import format_seconds
+from dpdeblur.commands.reporter import format_seconds
 
 
 def test_the_log_has_an_object_a_photo(gkmnet: Path, single_cr2: Path, truncated_cr2: Path, tmp_path: Path) -> None:

@@ -88,10 +88,22 @@ def test_first_stage_of_the_released_decoder_keeps_the_middle_of_the_doubled_map
     assert torch.equal(seen[0][:, 2:], expected)
 
 
-def test_untrained_network_gives_the_mean_of_the_views() -> None:
-    left, right = torch.rand(2, 1, 3, 32, 48)
+@pytest.mark.parametrize("stem", [1, 2])
+def test_untrained_network_gives_the_mean_of_the_views(stem: int) -> None:
+    left, right = torch.rand(2, 1, 3, 32, 64)
     with torch.no_grad():
-        assert torch.equal(DPANet(width=8).eval()(left, right), (left + right) / 2)
+        assert torch.equal(DPANet(width=8, stem=stem).eval()(left, right), (left + right) / 2)
+
+
+def test_stem_quarters_the_features_and_doubles_what_sizes_must_be_multiples_of() -> None:
+    network = DPANet(width=8, stem=2).eval()
+    seen: list[torch.Size] = []
+    network.features.register_forward_hook(lambda module, inputs, features: seen.append(features.shape))
+    with torch.no_grad():
+        assert network(*torch.rand(2, 1, 3, 64, 96)).shape == (1, 3, 64, 96)
+    assert seen == [(2, 8, 32, 48)]
+    with pytest.raises(ValueError, match="multiples of 32, got 48x64"):
+        network(*torch.rand(2, 1, 3, 48, 64))
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -109,11 +121,12 @@ def test_sizes_that_do_not_fit_are_refused_by_name() -> None:
         network(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 32))
 
 
-def test_training_on_one_batch_lowers_the_loss_and_moves_every_parameter() -> None:
+@pytest.mark.parametrize("stem", [1, 2])
+def test_training_on_one_batch_lowers_the_loss_and_moves_every_parameter(stem: int) -> None:
     torch.manual_seed(3)
-    network = DPANet(width=8).train()
+    network = DPANet(width=8, stem=stem).train()
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    sharp = torch.rand(2, 3, 4, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    sharp = torch.rand(2, 3, 8, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
     soft = functional.avg_pool2d(sharp, 3, 1, 1)
     left, right = torch.roll(soft, 1, 3), torch.roll(soft, -1, 3)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpdeblur.cli_report import SOME_FAILED, report_errors
+from dpdeblur.commands.reporter import SOME_FAILED, report_errors
 from dpdeblur.errors import WeightsError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dpdeblur.cli_batch import Selection, find_photos
-from dpdeblur.cli_options import Device, FilesFrom, Model, Null, Photos, Recursive, WeightsFile
-from dpdeblur.cli_report import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, report_errors
+from dpdeblur.commands.options import Device, FilesFrom, Model, Null, Photos, Recursive, WeightsFile
+from dpdeblur.commands.photos import Selection, find_photos
+from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, report_errors
 from dpdeblur.errors import DpDeblurError, UsageError
 
 if TYPE_CHECKING:

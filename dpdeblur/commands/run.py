@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dpdeblur.cli_batch import Results, Selection, work_through
-from dpdeblur.cli_options import (
+from dpdeblur.commands.options import (
     MACHINE,
     NETWORK,
     OUTPUT,
@@ -35,7 +34,8 @@ from dpdeblur.cli_options import (
     parse_part,
     parse_tile,
 )
-from dpdeblur.cli_report import report_errors
+from dpdeblur.commands.photos import Results, Selection, work_through
+from dpdeblur.commands.reporter import report_errors
 
 _SUFFIXES = {"tiff": ".tif", "png": ".png", "jpeg": ".jpg"}
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dpdeblur.cli_options import Share
-from dpdeblur.cli_report import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Reporter
+from dpdeblur.commands.options import Share
+from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Reporter
 from dpdeblur.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dpdeblur.cli_batch import Results, Selection, work_through
-from dpdeblur.cli_options import (
+from dpdeblur.commands.options import (
     OUTPUT,
     BlackLevel,
     FilesFrom,
@@ -24,7 +23,8 @@ from dpdeblur.cli_options import (
     WhiteLevel,
     WhiteSheet,
 )
-from dpdeblur.cli_report import report_errors
+from dpdeblur.commands.photos import Results, Selection, work_through
+from dpdeblur.commands.reporter import report_errors
 from dpdeblur.errors import UsageError
 
 
