@@ -115,8 +115,13 @@ class Restoration:
         restorer = self._choose(photo)
         return Result(photo, restorer, restorer.restore(photo, self._advance))
 
-    def write(self, result: Result, outputs: tuple[Path, ...]) -> Written:
+    def write(self, result: Result, outputs: tuple[Path, ...], options: WriteOptions | None = None) -> Written:
         """Write a restored photo with its metadata and a note on how it was made.
+
+        Args:
+            result: The photo.
+            outputs: The file.
+            options: Its form, where it is not that of all results.
 
         Raises:
             WriteError: The file cannot be written.
@@ -128,7 +133,7 @@ class Restoration:
             f"network {card.network}, weights {card.sha256[:12]}, strength {strength:g},"
             f" working scale {restored.working_scale:g}",
         )
-        warnings = write_image(outputs[0], restored.image, photo, self._write_options, provenance=str(note))
+        warnings = write_image(outputs[0], restored.image, photo, options or self._write_options, provenance=str(note))
         height, width = photo.base.shape[:2]
         details = {
             "network": card.network,

@@ -25,9 +25,10 @@ LAYERS = (
     ("change", "choice", "scale", "tiling"),
     ("readers", "inference", "writers"),
     ("inputs", "stages"),
-    ("pipeline", "views", "plan", "training"),
+    ("pipeline", "views", "plan", "training", "evaluation"),
     ("description",),
     ("batch",),
+    ("api",),
     ("commands",),
     ("cli",),
 )
@@ -64,6 +65,8 @@ def find_upward_imports(package: Path) -> list[str]:
     wrong: set[str] = set()
     for path in package.rglob("*.py"):
         top = find_top(path, package)
+        if top == "__init__":  # the version for all below, and, loaded when they are used, the names of `api` above
+            continue
         for imported in find_imports(path, package):
             if imported != top and height[imported] >= height[top]:
                 wrong.add(f"{path.relative_to(package)} -> {imported}")
@@ -93,6 +96,15 @@ def test_an_upward_import_is_found_wherever_it_hides(tmp_path: Path, line: str) 
     (tmp_path / "readers" / "pixel.py").write_text(line)
     (tmp_path / "batch.py").write_text("from dpdeblur import __version__\nfrom dpdeblur.readers.pixel import x")
     assert find_upward_imports(tmp_path) == ["readers/pixel.py -> batch"]
+
+
+def test_the_package_itself_loads_nothing_but_itself() -> None:
+    program = "import sys; before = set(sys.modules); import dpdeblur; print(*sorted(set(sys.modules) - before))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = result.stdout.split()
+    assert "dpdeblur" in loaded
+    assert not {name.split(".")[0] for name in loaded} & (HEAVY | {"typer", "tqdm"})
+    assert not [name for name in loaded if name.startswith("dpdeblur.")]
 
 
 def test_help_loads_nothing_heavy() -> None:
