@@ -1,0 +1,1 @@
+"""Scoring results against references: data sets, metrics as the papers have them, tables, contact sheets and plots."""
