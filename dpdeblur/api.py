@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import numpy.typing as npt
 
+from dpdeblur.arrays import Encoding, Picture, decode_array, encode_image, encode_like
 from dpdeblur.batch import check_outputs
 from dpdeblur.change import mean_views, to_linear_srgb
-from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError, WriteError
 from dpdeblur.framing import WHOLE, Framing, frame_photo
 from dpdeblur.inference import Settings
@@ -42,9 +41,6 @@ __all__ = [
 
 #: A photo's file, or the files of its left and its right view.
 Source = str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]]
-#: Whether an array's values are sRGB-encoded or linear light; both with the primaries of sRGB.
-Encoding = Literal["srgb", "linear"]
-_Picture = TypeVar("_Picture", bound=npt.NDArray[Any])
 
 _FORMATS: dict[str, Format] = {".tif": "tiff", ".tiff": "tiff", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 #: Arrays have no file; where an error wants to name one, it says so.
@@ -187,12 +183,12 @@ class Deblurrer:
 
     def restore_array(
         self,
-        image: _Picture,
+        image: Picture,
         right: npt.NDArray[Any] | None = None,
         *,
         base: npt.NDArray[Any] | None = None,
         encoding: Encoding = "srgb",
-    ) -> _Picture:
+    ) -> Picture:
         """Restore arrays.
 
         Values are floating point with black 0 and white 1, or uint8 or uint16 with white at 255 or 65535. All arrays
@@ -211,15 +207,15 @@ class Deblurrer:
             UsageError: The arrays are no pictures, or do not fit together.
             NoSecondViewError: The network needs two views.
         """
-        views = tuple(_to_linear(array, encoding) for array in (image, right) if array is not None)
-        wholes = () if base is None else (_to_linear(base, encoding),)
+        views = tuple(decode_array(array, encoding) for array in (image, right) if array is not None)
+        wholes = () if base is None else (decode_array(base, encoding),)
         if len({array.shape for array in (*views, *wholes)}) > 1:
             raise UsageError("the arrays differ in size or channels", remedy="give arrays of one shape")
         photo = Photo((_NO_FILE,), "image", *(wholes or (mean_views(views),)))
         if len(views) == 2:
             photo = dataclasses.replace(photo, kind="pair", left=views[0], right=views[1])
         restored = self._restoration.process(photo).restored.image
-        return _from_linear(restored, encoding, image)
+        return encode_like(restored, encoding, image)
 
 
 def restore(
@@ -235,13 +231,13 @@ def restore(
 
 
 def restore_array(
-    image: _Picture,
+    image: Picture,
     right: npt.NDArray[Any] | None = None,
     *,
     base: npt.NDArray[Any] | None = None,
     encoding: Encoding = "srgb",
     **options: Unpack[Options],
-) -> _Picture:
+) -> Picture:
     """Restore one picture, or two views; see `Deblurrer` for the options and `Deblurrer.restore_array` for the rest."""
     return Deblurrer(**options).restore_array(image, right, base=base, encoding=encoding)
 
@@ -271,7 +267,7 @@ def read_views(
     if photo.left is None or photo.right is None:
         raise NoSecondViewError("has no second view", path=capture.paths[0])
     views = (photo.left, photo.right, photo.base)
-    left, right, combined = (_encode(_to_srgb(photo, view), encoding) for view in views)
+    left, right, combined = (encode_image(_to_srgb(photo, view), encoding) for view in views)
     return Views(left, right, combined, photo.orientation, photo.warnings)
 
 
@@ -303,43 +299,3 @@ def _check_output(capture: Capture, output: Path, overwrite: bool) -> None:
 def _to_srgb(photo: Photo, image: Image) -> Image:
     """Linear light with the primaries of sRGB; gray stays gray."""
     return image if image.shape[2] == 1 else to_linear_srgb(photo, image)
-
-
-def _encode(linear: Image, encoding: Encoding) -> Image:
-    return encode_srgb(linear) if encoding == "srgb" else linear
-
-
-def _to_linear(array: npt.NDArray[Any], encoding: Encoding) -> Image:
-    """Take a caller's array to (H, W, C) float32 linear light.
-
-    Raises:
-        UsageError: It is no picture.
-    """
-    if encoding not in ("srgb", "linear"):
-        raise UsageError(f"there is no encoding {encoding!r}", remedy="use srgb or linear")
-    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3) or 0 in array.shape:
-        raise UsageError(f"an array of shape {array.shape} is no picture", remedy="give (H, W), (H, W, 1) or (H, W, 3)")
-    white = _find_white(array.dtype)
-    values = array.astype(np.float32) / np.float32(white)
-    if not np.isfinite(values).all():
-        raise UsageError("the array holds values that are not numbers", remedy="replace NaN and infinity")
-    values = values if values.ndim == 3 else values[..., None]
-    return decode_srgb(values) if encoding == "srgb" else values
-
-
-def _from_linear(linear: Image, encoding: Encoding, like: _Picture) -> _Picture:
-    """Bring a result to the shape and type of the caller's array, integers rounded once."""
-    values = _encode(linear, encoding).reshape(like.shape)
-    if like.dtype.kind == "u":
-        white = _find_white(like.dtype)
-        values = np.clip(np.rint(values * np.float32(white)), 0, white)
-    return values.astype(like.dtype)  # type: ignore[return-value]  # mypy cannot tie a dtype to a type variable
-
-
-def _find_white(dtype: np.dtype[Any]) -> float:
-    """The value of full light."""
-    if dtype.kind == "f":
-        return 1.0
-    if dtype in (np.uint8, np.uint16):
-        return float(np.iinfo(dtype).max)
-    raise UsageError(f"arrays of {dtype} are not understood", remedy="give floating point, uint8 or uint16")

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from dpdeblur import __version__
-from dpdeblur.commands import info, run, split, weights
+from dpdeblur.commands import info, manual, run, split, weights
+from dpdeblur.commands.examples import attach_examples
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -21,6 +21,8 @@ app.command()(run.run)
 app.command()(split.split)
 app.command()(info.info)
 app.add_typer(weights.app, name="weights")
+app.command(hidden=True)(manual.manual)
+attach_examples(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,7 +19,7 @@ LAYERS = (
     ("containers", "maker_note", "colour"),
     ("metadata",),
     ("photo", "provenance"),
-    ("framing", "networks"),
+    ("framing", "networks", "arrays"),
     ("weights",),
     ("devices",),
     ("change", "choice", "scale", "tiling"),

@@ -67,7 +67,7 @@ def parse_share(text: str) -> Share:
 
 
 Photos = Annotated[
-    list[Path] | None, typer.Argument(metavar="PHOTOS...", help="Photos, and folders of photos.", show_default=False)
+    list[Path] | None, typer.Argument(metavar="PHOTOS", help="Photos, and folders of photos.", show_default=False)
 ]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Look into the folders' folders too.", rich_help_panel=_INPUT)

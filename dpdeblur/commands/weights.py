@@ -29,7 +29,7 @@ def list_files() -> None:
 @app.command("verify")
 def verify_files(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILES...", help="Weights files. Default: those of dpdeblur.")
+        list[Path] | None, typer.Argument(metavar="FILES", help="Weights files. Default: those of dpdeblur.")
     ] = None,
 ) -> None:
     """Load weights and check their tensors against the hashes in their cards."""
