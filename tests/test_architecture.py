@@ -22,7 +22,7 @@ LAYERS = (
     ("framing", "networks", "arrays"),
     ("weights",),
     ("devices",),
-    ("change", "choice", "scale", "tiling"),
+    ("change", "choice", "disparity_map", "scale", "tiling"),
     ("readers", "inference", "writers"),
     ("inputs", "stages"),
     ("pipeline", "views", "plan", "training", "evaluation"),
