@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dpdeblur.commands.options import Share
-from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Reporter
+from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Observer, Reporter
 from dpdeblur.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,13 +72,16 @@ def find_photos(selection: Selection) -> Inputs:
     return find_inputs(named, recursive=selection.recursive)
 
 
-def work_through(selection: Selection, results: Results, make_task: Callable[[Reporter], Task]) -> int:
+def work_through(
+    selection: Selection, results: Results, make_task: Callable[[Reporter], Task], observer: Observer | None = None
+) -> int:
     """Do a command's work on all photos.
 
     Args:
         selection: The photos.
         results: Where the results go.
         make_task: Makes the command's stages, given whom to tell of progress. Called only where there is work.
+        observer: Told how each photo ended, or None.
 
     Returns:
         The exit code.
@@ -98,7 +101,9 @@ def work_through(selection: Selection, results: Results, make_task: Callable[[Re
     if results.dry_run:
         return _print_plan(checked, inputs)
     pending = [job for job, outcome in checked if outcome is None]
-    with Reporter(len(pending), results.log, needs_two_views=results.needs_two_views) as reporter:
+    if observer is not None:
+        observer.begin(len(checked) + len(inputs.failures))
+    with Reporter(len(pending), results.log, needs_two_views=results.needs_two_views, observer=observer) as reporter:
         for error in inputs.failures:
             reporter.refuse(error)
         for _, outcome in checked:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import typer
 
@@ -34,16 +34,37 @@ def report_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
 
 
+class Observer(Protocol):
+    """Somebody who is told how each photo ended, beside the user: a report."""
+
+    def begin(self, photos: int) -> None:
+        """So many outcomes and refusals will come, at the most."""
+
+    def add(self, outcome: Outcome) -> None:
+        """A photo has ended, or was done before."""
+
+    def refuse(self, error: DpDeblurError) -> None:
+        """Something was named and is no photo to work on."""
+
+
 class Reporter:
     """Follows a batch and keeps its counts; use it as a context, so that the bar and the log are closed."""
 
-    def __init__(self, photos: int, log: Path | None = None, *, needs_two_views: bool = False) -> None:
+    def __init__(
+        self,
+        photos: int,
+        log: Path | None = None,
+        *,
+        needs_two_views: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
         """Open the log and draw the bar.
 
         Args:
             photos: How many photos there are to work on.
             log: The file to append JSON lines to, or None.
             needs_two_views: Photos with one view are passed by; they have not failed.
+            observer: Told of each photo too, or None.
 
         Raises:
             UsageError: The log cannot be written.
@@ -55,6 +76,7 @@ class Reporter:
         except OSError as error:
             raise UsageError(f"the log cannot be written ({error.strerror})", path=log) from error
         self._needs_two_views = needs_two_views
+        self._observer = observer
         self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
         self._photos = photos
         self._finished = 0
@@ -98,6 +120,8 @@ class Reporter:
         """Count something that was named and is no photo to work on."""
         self._counts["failed"] += 1
         self.say(str(error))
+        if self._observer is not None:
+            self._observer.refuse(error)
         self._write_log({"files": [str(error.path)], "status": "failed", "error": str(error)})
 
     def report_known(self, outcome: Outcome) -> None:
@@ -117,6 +141,8 @@ class Reporter:
             self.say(f"about {format_seconds(left * outcome.longest_stage)} for {left} more")
 
     def _tell(self, outcome: Outcome) -> None:
+        if self._observer is not None:
+            self._observer.add(outcome)
         name = str(outcome.job.capture.paths[0])
         entry: dict[str, object] = {
             "files": [str(path) for path in outcome.job.capture.paths],
