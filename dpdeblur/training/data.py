@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dpdeblur.training.kernels import draw_lenses
-from dpdeblur.training.simulator import Scene, decode_srgb, draw_sensors, finish_pair, render_sharp, render_views
+from dpdeblur.training.kernels import USUAL_SHARES, Lenses, draw_lenses
+from dpdeblur.training.optics import Optics, draw_optics
+from dpdeblur.training.recipe import Pair
+from dpdeblur.training.sensor import Sensor, draw_sensors, finish_pair
+from dpdeblur.training.simulator import Scene, decode_srgb, find_fast_size, render_sharp, render_views
 
 #: Draws values between two bounds, one per layer and whatever further axes are given.
 Uniform = Callable[..., Tensor]
@@ -27,7 +30,9 @@ class SceneOptions:
         layers: Most layers of a scene.
         slices: Depth slices of a layer.
         focus_share: Share of the scenes that are (nearly) in focus everywhere.
+        layer_share: Probability of each layer but the first.
         measured_share: Share of the lenses taken from the measured bank, when there is one.
+        family_shares: Share of each of `kernels.FAMILIES` among the others.
     """
 
     height: int = 288
@@ -36,19 +41,52 @@ class SceneOptions:
     layers: int = 3
     slices: int = 4
     focus_share: float = 0.08
+    layer_share: float = 0.55
     measured_share: float = 0.35
+    family_shares: tuple[float, ...] = USUAL_SHARES
 
     @property
     def half_size_px(self) -> int:
         """Half the kernels' size, and so the margin that is rendered and cropped away."""
         return int(1.5 * self.largest_radius_px + 2.5)
 
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width that are painted: the crop with its margins, and what makes the Fourier transforms fast."""
+        margins = 2 * self.half_size_px
+        return find_fast_size(self.height + margins), find_fast_size(self.width + margins)
 
-def draw_radii(count: int, options: SceneOptions, generator: torch.Generator) -> Tensor:
-    """Signed radii of the slices: (count, layers, slices).
 
-    A scene has a strength (up to the largest radius), a side of focus that most of its layers share, and slanted
-    layers.
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Everything that was drawn for a batch of pairs, before any light is traced.
+
+    Attributes:
+        scene: What is photographed, with a margin around the picture.
+        optics: The cameras' thin lenses.
+        lenses: The shapes of their blur.
+        sensors: Their electronics.
+        depth_m: (B, K, S) depth of the scene's slices.
+    """
+
+    scene: Scene
+    optics: Optics
+    lenses: Lenses
+    sensors: Sensor
+    depth_m: Tensor
+
+
+def draw_depths(count: int, options: SceneOptions, generator: torch.Generator) -> tuple[Tensor, Tensor, Optics]:
+    """Draw cameras and where the layers stand before them.
+
+    A scene has a strength (the wanted radius of its strongest blur), a side of focus that most of its layers share,
+    and slanted layers, some of them missing. Layers are ordered by depth, the farthest first, and the missing ones
+    come last.
+
+    Returns:
+        depth_m: (count, layers, slices).
+        is_present: (count, layers) of bool, True in the first.
+        optics: The cameras.
     """
     device = generator.device
 
@@ -56,28 +94,58 @@ def draw_radii(count: int, options: SceneOptions, generator: torch.Generator) ->
         return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
 
     strength = options.largest_radius_px * uniform(0.08, 1.0, 1)
-    strength = torch.where(uniform(0, 1, 1) < options.focus_share, uniform(0, 0.6, 1), strength)
+    strength = torch.where(uniform(0, 1, 1) < options.focus_share, uniform(0.01, 0.6, 1), strength)
+    optics = draw_optics(strength[:, 0], generator)
+    strength = torch.minimum(strength, optics.largest_radius()[:, None])
     side = torch.where(uniform(0, 1, 1) < 0.5, -1.0, 1.0)
-    spread = uniform(0.0, 1.0, 1)
-    middle = side * strength * (1 - 1.3 * spread * uniform(0, 1, options.layers))
-    slant = uniform(0, 1, options.layers) ** 2 * 0.5 * strength
-    steps = torch.linspace(-1, 1, options.slices, device=device)
-    radii = middle[..., None] + slant[..., None] * steps
-    return radii.clamp(-options.largest_radius_px, options.largest_radius_px)
+    middle = side * strength * (1 - 1.3 * uniform(0.0, 1.0, 1) * uniform(0, 1, options.layers))
+    present = 1 + (uniform(0, 1, options.layers - 1) < options.layer_share).sum(1, keepdim=True)
+    is_present = torch.arange(options.layers, device=device) < present
+    # a larger radius, with its sign, is farther away: what is missing is sent to the end of the descending order
+    ordered = torch.where(is_present, middle, -torch.inf).sort(1, descending=True).values
+    middle = torch.where(is_present, ordered, torch.zeros_like(middle))
+    # a slanted layer keeps its middle, and so its place in the order
+    limit = optics.largest_radius().clamp(max=options.largest_radius_px)[:, None]
+    slant = torch.minimum(uniform(0, 1, options.layers) ** 2 * 0.5 * strength, limit - middle.abs())
+    radius = middle[..., None] + slant[..., None] * torch.linspace(-1, 1, options.slices, device=device)
+    return optics.find_depth(radius), is_present, optics
 
 
-def draw_scenes(bank: Tensor, count: int, options: SceneOptions, generator: torch.Generator) -> Scene:
+def add_smoothed(textures: Tensor) -> Tensor:
+    """Append to each texture its mean over 2 x 2 pixels, from which reduced textures are sampled without aliasing.
+
+    Args:
+        textures: (N, 3, T, T) uint8.
+
+    Returns:
+        (2 N, 3, T, T) uint8 on the same device.
+    """
+    bank = torch.cat([textures, textures])
+    for index, texture in enumerate(textures):
+        padded = functional.pad(texture[None].float(), (0, 1, 0, 1), mode="replicate")
+        bank[len(textures) + index] = functional.avg_pool2d(padded, 2, 1)[0].round()
+    return bank
+
+
+def draw_scenes(
+    bank: Tensor, depth: Tensor, is_present: Tensor, optics: Optics, options: SceneOptions, generator: torch.Generator
+) -> Scene:
     """Paint random layered scenes with textures of the bank.
 
     Args:
-        bank: (N, 3, 512, 512) uint8 sRGB textures on the generator's device.
-        count: Number of scenes B.
+        bank: (2 N, 3, T, T) uint8 sRGB textures of `add_smoothed`, on the generator's device.
+        depth: (B, K, S) metres, see `draw_depths`.
+        is_present: (B, K).
+        optics: B cameras.
         options: What is drawn.
         generator: Random source.
+
+    Returns:
+        Scenes of `options.canvas` pixels.
     """
     device = generator.device
-    margin = options.half_size_px
-    height, width = options.height + 2 * margin, options.width + 2 * margin
+    height, width = options.canvas
+    count = len(depth)
     total = count * options.layers
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -85,8 +153,7 @@ def draw_scenes(bank: Tensor, count: int, options: SceneOptions, generator: torc
 
     texture = _sample_textures(bank, height, width, uniform, generator).view(count, options.layers, 3, height, width)
     opacity = _draw_opacity(height, width, uniform).view(count, options.layers, 1, height, width)
-    present = torch.rand(count, options.layers, 1, 1, 1, generator=generator, device=device) < 0.55
-    opacity = opacity * present
+    opacity = opacity * is_present.view(count, options.layers, 1, 1, 1)
     opacity[:, 0] = 1
     axis_y = torch.linspace(-1, 1, height, device=device).view(1, -1, 1)
     axis_x = torch.linspace(-1, 1, width, device=device).view(1, 1, -1)
@@ -99,20 +166,19 @@ def draw_scenes(bank: Tensor, count: int, options: SceneOptions, generator: torc
         texture=texture,
         opacity=opacity,
         slices=shares.view(count, options.layers, options.slices, height, width),
-        radius_px=draw_radii(count, options, generator),
+        radius_px=optics.measure_radius(depth),
     )
 
 
 def _sample_textures(bank: Tensor, height: int, width: int, uniform: Uniform, generator: torch.Generator) -> Tensor:
     """Random crops of the bank, turned, scaled, flipped, recoloured: linear light."""
     total = len(uniform(0, 1))
-    index = torch.randint(len(bank), (total,), generator=generator, device=generator.device)
-    tiles = bank[index].to(torch.float32) / 255
-    size = bank.shape[-1]
     # at most one texture pixel a picture pixel is magnified a little; shrinking up to 2.2 times keeps textures dense
     zoom = torch.exp(uniform(-0.1, 0.8))
-    smooth = functional.avg_pool2d(functional.pad(tiles, (0, 1, 0, 1), mode="replicate"), 2, 1)
-    tiles = torch.where((zoom > 1.5).view(-1, 1, 1, 1), smooth, tiles)
+    number = len(bank) // 2
+    index = torch.randint(number, (total,), generator=generator, device=generator.device)
+    tiles = bank[index + number * (zoom > 1.5)].to(torch.float32) / 255
+    size = bank.shape[-1]
     angle = uniform(-0.35, 0.35) + torch.pi / 2 * torch.floor(uniform(0, 4))
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     theta = torch.zeros(total, 2, 3, device=tiles.device)
@@ -123,7 +189,7 @@ def _sample_textures(bank: Tensor, height: int, width: int, uniform: Uniform, ge
     grid = functional.affine_grid(theta, [total, 3, height, width], align_corners=False)
     encoded = functional.grid_sample(tiles, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     linear = decode_srgb(encoded.clamp(0, 1))
-    gain = torch.exp(uniform(-1.0, 0.6, 1, 1, 1))
+    gain = torch.exp(uniform(-0.7, 0.45, 1, 1, 1))
     tint = torch.exp(uniform(-0.25, 0.25, 3, 1, 1))
     # lamps and glints are far brighter than the paper white that a photograph stores
     glint = 1 + (linear.mean(1, keepdim=True) > 0.9) * (uniform(0, 1, 1, 1, 1) < 0.25) * uniform(0, 4, 1, 1, 1)
@@ -153,28 +219,51 @@ def _draw_opacity(height: int, width: int, uniform: Uniform) -> Tensor:
     return (0.5 - distance).clamp(0, 1)
 
 
+def draw_sample(
+    textures: Tensor, count: int, options: SceneOptions, generator: torch.Generator, bank_size: int = 0
+) -> Sample:
+    """Draw scenes, cameras, lenses and sensors.
+
+    Args:
+        textures: (2 N, 3, T, T) uint8 of `add_smoothed`, on the generator's device.
+        count: Samples of a batch.
+        options: What is drawn.
+        generator: Random source.
+        bank_size: Number of measured kernel pairs, 0 for none.
+    """
+    depth, is_present, optics = draw_depths(count, options, generator)
+    scene = draw_scenes(textures, depth, is_present, optics, options, generator)
+    lenses = draw_lenses(
+        count,
+        generator,
+        shares=options.family_shares,
+        bank_size=bank_size,
+        measured_share=options.measured_share,
+    )
+    return Sample(scene, optics, lenses, draw_sensors(optics, generator), depth)
+
+
 def simulate_batches(
     textures: Tensor,
     count: int,
     options: SceneOptions,
     generator: torch.Generator,
     bank: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless batches (left, right, sharp), each (count, 3, height, width), sRGB-encoded in [0, 1].
+) -> Iterator[Pair]:
+    """Endless batches of pairs, sRGB-encoded in [0, 1].
 
     Args:
-        textures: (N, 3, 512, 512) uint8 on the generator's device.
+        textures: (N, 3, T, T) uint8 on the generator's device.
         count: Samples of a batch.
         options: What is drawn.
         generator: Random source; its state is all there is to resume.
         bank: (N, 2, h, w) measured kernel pairs, or None.
     """
     margin = options.half_size_px
+    crop = (..., slice(margin, margin + options.height), slice(margin, margin + options.width))
+    smoothed = add_smoothed(textures)
     while True:
-        scene = draw_scenes(textures, count, options, generator)
-        lenses = draw_lenses(
-            count, generator, bank_size=0 if bank is None else len(bank), measured_share=options.measured_share
-        )
-        left, right = render_views(scene, lenses, margin, bank)
-        crop = (..., slice(margin, -margin), slice(margin, -margin))
-        yield finish_pair(left[crop], right[crop], render_sharp(scene)[crop], draw_sensors(count, generator), generator)
+        sample = draw_sample(smoothed, count, options, generator, bank_size=0 if bank is None else len(bank))
+        left, right = render_views(sample.scene, sample.lenses, margin, bank)
+        sharp = render_sharp(sample.scene)
+        yield Pair(*finish_pair(left[crop], right[crop], sharp[crop], sample.sensors, generator))

@@ -1,28 +1,20 @@
-"""The simulator against closed forms and against OpenCV's convolution."""
+"""The simulator against closed forms, OpenCV's convolution and traced rays."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from dpdeblur.training.data import SceneOptions, draw_scenes, simulate_batches
-from dpdeblur.training.kernels import build_kernels, ideal_lenses
+from dpdeblur.training.kernels import FAMILIES, build_kernels, draw_lenses, ideal_lenses
 from dpdeblur.training.simulator import (
     Scene,
-    circle_of_confusion,
     decode_srgb,
-    draw_sensors,
     encode_srgb,
-    finish_pair,
+    find_fast_size,
+    render_radius,
     render_sharp,
     render_views,
 )
-from dpdeblur.training.textures import TILE_PX, draw_textures, load_textures
-
-
-@pytest.fixture(scope="module")
-def bank() -> torch.Tensor:
-    return torch.from_numpy(draw_textures(4, seed=1)).permute(0, 3, 1, 2).contiguous()
 
 
 def _single_layer(radius: float, size: int = 96) -> Scene:
@@ -31,9 +23,49 @@ def _single_layer(radius: float, size: int = 96) -> Scene:
     return Scene(texture, ones, ones.clone(), torch.tensor([[[radius]]]))
 
 
+def _two_layers(far_radius: float, near_radius: float, size: int = 96) -> Scene:
+    """A round window of texture before another texture."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(2, 3, size // 4, size // 4, generator=generator)
+    texture = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
+    axis = torch.arange(size) - size / 2
+    distance = torch.sqrt(axis[:, None] ** 2 + axis**2)
+    opacity = torch.stack([torch.ones(size, size), 1 - torch.sigmoid((distance - 20) / 0.8)])[None, :, None]
+    radius = torch.tensor([[[far_radius], [near_radius]]])
+    return Scene(texture[None], opacity, torch.ones(1, 2, 1, size, size), radius)
+
+
+def _trace_rays(scene: Scene, kernels: torch.Tensor, largest_px: float) -> torch.Tensor:
+    """Add the sharp pictures that each point of the pupil sees, weighed as it shines: (2, 3, H, W)."""
+    size, half = scene.texture.shape[-1], kernels.shape[-1] // 2
+    frequency = torch.fft.fftfreq(size)
+
+    def shift(image: torch.Tensor, y: float, x: float) -> torch.Tensor:
+        wave = torch.exp(-2j * np.pi * (frequency[:, None] * y + frequency * x))
+        return torch.fft.ifft2(torch.fft.fft2(image) * wave).real
+
+    (far, near), opacity = scene.texture[0], scene.opacity[0, 1]
+    far_radius, near_radius = scene.radius_px[0, :, 0] / largest_px
+    views = torch.zeros(2, 3, size, size)
+    for i, j in torch.nonzero(kernels.amax(0) > 1e-5).tolist():
+        y, x = i - half, j - half
+        seen = shift(opacity * near, y * near_radius, x * near_radius)
+        seen = seen + (1 - shift(opacity, y * near_radius, x * near_radius)) * shift(
+            far, y * far_radius, x * far_radius
+        )
+        views += kernels[:, i, j].view(2, 1, 1, 1) * seen
+    return views
+
+
 def test_a_scene_in_focus_is_seen_as_it_is():
     scene = _single_layer(0.0)
     for view in render_views(scene, ideal_lenses(1), 8):
+        torch.testing.assert_close(view, render_sharp(scene), atol=1e-5, rtol=0)
+
+
+def test_layers_in_focus_are_seen_as_they_are():
+    scene = _two_layers(0.0, 0.0)
+    for view in render_views(scene, draw_lenses(1, torch.Generator().manual_seed(3)), 8):
         torch.testing.assert_close(view, render_sharp(scene), atol=1e-5, rtol=0)
 
 
@@ -55,9 +87,11 @@ def test_light_is_conserved_by_an_opaque_plane():
         torch.testing.assert_close(view.mean((-2, -1)), scene.texture[:, 0].mean((-2, -1)), atol=1e-4, rtol=0)
 
 
-def test_the_other_side_of_focus_exchanges_the_views():
-    left, right = render_views(_single_layer(6.0), ideal_lenses(1), 10)
-    other_left, other_right = render_views(_single_layer(-6.0), ideal_lenses(1), 10)
+@pytest.mark.parametrize("family", range(len(FAMILIES)))
+def test_the_other_side_of_focus_exchanges_the_views(family: int):
+    lenses = ideal_lenses(1, family=family)
+    left, right = render_views(_two_layers(6.0, 3.0), lenses, 10)
+    other_left, other_right = render_views(_two_layers(-6.0, -3.0), lenses, 10)
     torch.testing.assert_close(left, other_right, atol=1e-5, rtol=0)
     torch.testing.assert_close(right, other_left, atol=1e-5, rtol=0)
 
@@ -87,6 +121,37 @@ def test_a_blurred_near_edge_lets_half_the_background_through():
     torch.testing.assert_close(left, right, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("near_radius", [8.0, -8.0, 4.0])
+def test_layers_of_one_depth_are_blurred_as_one_picture(near_radius: float):
+    scene = _two_layers(near_radius, near_radius)
+    lenses = ideal_lenses(1)
+    kernels = build_kernels(lenses, torch.tensor([[near_radius]]), 14)[0, 0].numpy()
+    sharp = render_sharp(scene)[0].permute(1, 2, 0).numpy()
+    for view, kernel in zip(render_views(scene, lenses, 14), kernels, strict=True):
+        expected = cv2.filter2D(sharp, -1, kernel[::-1, ::-1].copy())
+        difference = view[0].permute(1, 2, 0).numpy() - expected
+        assert np.abs(difference[14:-14, 14:-14]).max() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("near_radius", "far_radius", "largest_error"),
+    [(-8.0, 0.0, 1e-4), (0.0, 8.0, 1e-4), (6.0, 8.0, 0.008), (4.0, 8.0, 0.01), (-8.0, -6.0, 0.008), (-4.0, 8.0, 0.015)],
+)
+def test_edges_between_layers_are_nearly_what_traced_rays_see(
+    near_radius: float, far_radius: float, largest_error: float
+):
+    scene = _two_layers(far_radius, near_radius)
+    lenses = ideal_lenses(1)
+    kernels = build_kernels(lenses, torch.tensor([[8.0]]), 14)[0, 0]
+    traced = _trace_rays(scene, kernels, 8.0)
+    rendered = torch.cat(render_views(scene, lenses, 14))
+    axis = torch.arange(96) - 48
+    edge = (torch.sqrt(axis[:, None] ** 2 + axis**2) - 20).abs() < 9
+    assert float((rendered - traced)[..., edge].pow(2).mean().sqrt()) < largest_error
+    # the textures themselves vary by far more
+    assert float(traced[..., edge].std()) > 0.05
+
+
 def test_slices_of_one_depth_are_one_plane():
     whole = _single_layer(4.0)
     shares = torch.rand(1, 1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
@@ -96,53 +161,18 @@ def test_slices_of_one_depth_are_one_plane():
         torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
-def test_circle_of_confusion_agrees_with_the_thin_lens_worked_by_hand():
-    # 50 mm f/2 focused at 2 m; a point at 4 m is imaged at 1/(1/50 - 1/4000) = 50.6329 mm, the sensor is at
-    # 1/(1/50 - 1/2000) = 51.2821 mm, the pupil is 25 mm wide: diameter 25 * 0.64914 / 50.6329 = 0.320513 mm
-    radius = circle_of_confusion(torch.tensor([4.0, 2.0]), focus_m=2, focal_length_mm=50, f_number=2, pixel_pitch_um=10)
-    torch.testing.assert_close(radius, torch.tensor([16.0256, 0.0]), atol=1e-3, rtol=0)
-    assert circle_of_confusion(torch.tensor(1.0), focus_m=2, focal_length_mm=50, f_number=2, pixel_pitch_um=10) < 0
+def test_the_map_of_radii_shows_the_nearest_layer():
+    scene = _two_layers(5.0, -2.0)
+    radius = render_radius(scene)[0, 0]
+    assert float(radius[48, 48]) == -2 and float(radius[4, 4]) == 5
+    assert set(radius.unique().tolist()) == {-2.0, 5.0}
+
+
+def test_fast_sizes_are_the_next_products_of_small_primes():
+    assert [find_fast_size(n) for n in (1, 7, 121, 148, 151, 257)] == [1, 8, 125, 150, 160, 270]
 
 
 def test_srgb_curve_has_the_values_of_the_standard():
     linear = torch.tensor([0.0, 0.0031308, 0.2140411, 1.0])
     torch.testing.assert_close(encode_srgb(linear), torch.tensor([0.0, 0.0404499, 0.5, 1.0]), atol=2e-6, rtol=0)
     torch.testing.assert_close(decode_srgb(encode_srgb(linear)), linear, atol=1e-6, rtol=0)
-
-
-def test_shot_noise_has_twice_the_variance_in_a_view():
-    generator = torch.Generator().manual_seed(0)
-    sensor = draw_sensors(1, generator)
-    one = torch.ones(1, 1, 1, 1)
-    sensor = type(sensor)(one * 1e-4, one * 0, one * 0, one * 0, one * 0, one * 0)
-    flat = torch.full((1, 3, 256, 256), 0.25)
-    left, right, sharp = finish_pair(flat, flat, flat, sensor, generator)
-    assert float(decode_srgb(left).var()) == pytest.approx(2 * 1e-4 * 0.25, rel=0.03)
-    assert float((decode_srgb(left) - decode_srgb(right)).var()) == pytest.approx(4 * 1e-4 * 0.25, rel=0.03)
-    torch.testing.assert_close(decode_srgb(sharp), flat, atol=1e-6, rtol=0)
-
-
-def test_batches_have_the_promised_shape_and_range_and_repeat_with_the_seed(bank: torch.Tensor):
-    options = SceneOptions(height=48, width=64, largest_radius_px=4)
-    first, again = (next(simulate_batches(bank, 2, options, torch.Generator().manual_seed(7))) for _ in range(2))
-    for one, other in zip(first, again, strict=True):
-        assert one.shape == (2, 3, 48, 64)
-        assert 0 <= float(one.min()) and float(one.max()) <= 1
-        torch.testing.assert_close(one, other)
-    assert (first[0] - first[2]).abs().mean() > 1e-3
-
-
-def test_shares_of_the_slices_add_up_to_one(bank: torch.Tensor):
-    scene = draw_scenes(
-        bank, 3, SceneOptions(height=32, width=32, largest_radius_px=3), torch.Generator().manual_seed(0)
-    )
-    torch.testing.assert_close(scene.slices.sum(2), torch.ones_like(scene.slices[:, :, 0]))
-    assert float(scene.opacity[:, 0].min()) == 1
-
-
-def test_textures_are_cut_from_any_folder(tmp_path):
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 255, (TILE_PX + 100, 2 * TILE_PX, 3), dtype=np.uint8)
-    cv2.imwrite(str(tmp_path / "photo.png"), image[..., ::-1])
-    tiles = load_textures(tmp_path)
-    np.testing.assert_array_equal(tiles, [image[:TILE_PX, :TILE_PX], image[:TILE_PX, TILE_PX:]])
