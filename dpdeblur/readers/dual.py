@@ -21,9 +21,9 @@ import numpy.typing as npt
 import rawpy
 
 from dpdeblur.errors import NoSecondViewError
+from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Image, Kind, Photo
-from dpdeblur.readers.camera import name_camera
 from dpdeblur.readers.capture import Mosaic, Probe, ReadOptions
 from dpdeblur.readers.develop import (
     Levels,

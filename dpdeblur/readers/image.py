@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Photo
-from dpdeblur.readers.camera import name_camera
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions, describe_app_file
 from dpdeblur.readers.view import read_size, read_view
 

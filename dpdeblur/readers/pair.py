@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from dpdeblur.errors import ReadError
+from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Kind, Photo
-from dpdeblur.readers.camera import name_camera
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions
 from dpdeblur.readers.view import View, read_size, read_view
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Photo
-from dpdeblur.readers.camera import name_camera
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions
 from dpdeblur.readers.develop import check_content, develop_raw, open_raw, read_orientation
 from dpdeblur.readers.structure import check_file
