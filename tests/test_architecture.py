@@ -23,6 +23,7 @@ LAYERS = (
     ("weights",),
     ("devices",),
     ("change", "choice", "disparity_map", "scale", "tiling"),
+    ("defocus",),
     ("readers", "inference", "writers"),
     ("inputs", "markers", "stages"),
     ("pipeline", "views", "plan", "training", "evaluation"),

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from dpdeblur import __version__
 from dpdeblur.colour import COLOUR_SPACES
 from dpdeblur.errors import UsageError, WriteError
 from dpdeblur.metadata import Metadata
@@ -17,6 +16,7 @@ from dpdeblur.writers.jpeg import write_jpeg
 from dpdeblur.writers.metadata import describe_result
 from dpdeblur.writers.picture import Picture
 from dpdeblur.writers.png import write_png
+from dpdeblur.writers.signature import sign_note
 from dpdeblur.writers.tiff import write_tiff
 
 __all__ = ["WRITERS", "WriteOptions", "clear_leftovers", "write_image"]
@@ -102,8 +102,7 @@ def write_image(
         raise WriteError("this is an original, and originals are never touched", path=path, remedy="choose --output")
     space = photo.colour if options.profile is None else COLOUR_SPACES[options.profile]
     picture = Picture(image_linear, photo.alpha, photo.orientation, photo.colour, space)
-    software = f"dpdeblur {__version__} ({' '.join(provenance.split())})"
-    metadata = describe_result(photo.metadata, picture, software, description)
+    metadata = describe_result(photo.metadata, picture, sign_note(provenance), description)
     warnings: tuple[str, ...] = ()
     if picture.icc is None:
         warnings = (f"The colour space {space.name!r} has no profile for this picture; it was written without one.",)
