@@ -240,8 +240,17 @@ def box(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data) + 8) + kind + data
 
 
-def build_cr3() -> bytes:
-    """The metadata boxes of a CR3, and no picture."""
+def build_track(width: int, height: int, frames: int, *, codec: bytes = b"CMP1") -> bytes:
+    """A track of a CR3 as Canon writes it, reduced to the boxes that say what it holds."""
+    fields = struct.pack(">HHHHII", 0xFFFF, 0x30, 0x100, 0, width, height)
+    entry = bytes(82) + box(codec, fields.ljust(52, b"\0"))
+    description = box(b"stsd", struct.pack(">II", 0, 1) + box(b"CRAW", entry))
+    sizes = box(b"stsz", struct.pack(">III", 0, 0, frames) + bytes(4 * frames))
+    return box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", description + sizes))))
+
+
+def build_cr3(*tracks: bytes) -> bytes:
+    """The metadata boxes of a CR3, and tracks without a picture."""
 
     def part(*entries: tuple[int, int, int, bytes]) -> bytes:
         return builder.header(8) + builder.directory(list(entries), 8)
@@ -257,7 +266,7 @@ def build_cr3() -> bytes:
         )
     )
     xmp = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + make_xmp() + bytes(100)
-    moov = box(b"moov", box(b"uuid", canon))
+    moov = box(b"moov", box(b"uuid", canon) + b"".join(tracks))
     return box(b"ftyp", b"crx \0\0\0\1crx isom") + moov + box(b"uuid", xmp) + box(b"mdat", b"")
 
 

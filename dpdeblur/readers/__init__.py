@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 from dpdeblur.errors import NoSecondViewError, ReadError
 from dpdeblur.photo import Kind, Photo
-from dpdeblur.readers.canon import probe_canon, read_canon, read_canon_mosaic
+from dpdeblur.readers.canon import find_canon_second
 from dpdeblur.readers.capture import (
     IMAGE_SUFFIXES,
     RAW_SUFFIXES,
@@ -19,15 +21,15 @@ from dpdeblur.readers.capture import (
     ReadOptions,
     group_captures,
 )
-from dpdeblur.readers.dng import probe_dng, read_dng, read_dng_mosaic
+from dpdeblur.readers.complaints import hear_complaints
+from dpdeblur.readers.dng import find_dng_second
+from dpdeblur.readers.dual import FindSecond, find_no_second, probe_raw, read_raw, read_raw_mosaic
 from dpdeblur.readers.image import probe_image, read_image
 from dpdeblur.readers.pair import probe_pair, read_pair
 from dpdeblur.readers.pixel import probe_pixel, read_pixel
-from dpdeblur.readers.raw import probe_raw, read_raw
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "MOSAIC_READERS",
     "PROBERS",
     "RAW_SUFFIXES",
     "READERS",
@@ -43,24 +45,22 @@ __all__ = [
     "read_photo",
 ]
 
-#: Who reads what. A raw of Canon or a DNG with one frame comes back as kind `raw`.
+#: Who tells from a raw's structure whether it has a second frame. One without comes back as kind `raw`.
+_RAWS: dict[Kind, FindSecond] = {"canon": find_canon_second, "dng": find_dng_second, "raw": find_no_second}
+
+#: Who reads what.
 READERS: dict[Kind, Callable[[Capture, ReadOptions], Photo]] = {
-    "canon": read_canon,
-    "dng": read_dng,
-    "raw": read_raw,
+    **{kind: functools.partial(read_raw, kind=kind, find_second=find) for kind, find in _RAWS.items()},
     "image": read_image,
     "pair": read_pair,
     "pixel": read_pixel,
 }
 PROBERS: dict[Kind, Callable[[Capture], Probe]] = {
-    "canon": probe_canon,
-    "dng": probe_dng,
-    "raw": probe_raw,
+    **{kind: functools.partial(probe_raw, kind=kind, find_second=find) for kind, find in _RAWS.items()},
     "image": probe_image,
     "pair": probe_pair,
     "pixel": probe_pixel,
 }
-MOSAIC_READERS: dict[Kind, Callable[[Capture], Mosaic]] = {"canon": read_canon_mosaic, "dng": read_dng_mosaic}
 
 _KINDS_BY_SUFFIX: dict[str, Kind] = {".cr2": "canon", ".cr3": "canon", ".dng": "dng"}
 
@@ -75,8 +75,9 @@ def read_photo(capture: Capture, options: ReadOptions = ReadOptions()) -> Photo:
     Raises:
         ReadError: It cannot be read: one line with the file, the reason and the remedy.
     """
-    with _explain_system(capture):
-        return READERS[_find_kind(capture, options)](capture, options)
+    with _explain_system(capture), hear_complaints() as complaints:
+        photo = READERS[_find_kind(capture, options)](capture, options)
+    return dataclasses.replace(photo, warnings=(*photo.warnings, *complaints))
 
 
 def probe_photo(capture: Capture, options: ReadOptions = ReadOptions()) -> Probe:
@@ -89,8 +90,9 @@ def probe_photo(capture: Capture, options: ReadOptions = ReadOptions()) -> Probe
     Raises:
         ReadError: It cannot be read.
     """
-    with _explain_system(capture):
-        return PROBERS[_find_kind(capture, options)](capture)
+    with _explain_system(capture), hear_complaints() as complaints:
+        probe = PROBERS[_find_kind(capture, options)](capture)
+    return dataclasses.replace(probe, warnings=(*probe.warnings, *complaints))
 
 
 def read_mosaic(capture: Capture) -> Mosaic:
@@ -101,10 +103,11 @@ def read_mosaic(capture: Capture) -> Mosaic:
         ReadError: It cannot be read.
     """
     kind = _find_kind(capture, ReadOptions())
-    if kind not in MOSAIC_READERS:
+    if kind not in _RAWS:
         raise NoSecondViewError("is no dual-pixel raw, it has no mosaic to take apart", path=capture.paths[0])
-    with _explain_system(capture):
-        return MOSAIC_READERS[kind](capture)
+    with _explain_system(capture), hear_complaints() as complaints:
+        mosaic = read_raw_mosaic(capture, _RAWS[kind])
+    return dataclasses.replace(mosaic, warnings=tuple(complaints))
 
 
 def _find_kind(capture: Capture, options: ReadOptions) -> Kind:

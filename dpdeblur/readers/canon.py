@@ -10,42 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from dpdeblur.errors import ReadError
-from dpdeblur.photo import Photo
-from dpdeblur.readers.capture import Capture, Mosaic, Probe, ReadOptions
-from dpdeblur.readers.dual import Second, probe_dual_raw, read_dual_mosaic, read_dual_raw
+from dpdeblur.readers.dual import Second
 from dpdeblur.readers.structure import check_file, read_pictures, read_start, read_tracks
 
 _CR2_PREVIEWS = 3
 
 
-def read_canon(capture: Capture, options: ReadOptions) -> Photo:
-    """Read a CR2 or CR3 with one or two frames.
-
-    Raises:
-        ReadError: It cannot be decoded.
-    """
-    path = capture.paths[0]
-    return read_dual_raw(path, options, "canon", find_second(path))
-
-
-def probe_canon(capture: Capture) -> Probe:
-    """Find out what a CR2 or CR3 is."""
-    path = capture.paths[0]
-    return probe_dual_raw(path, "canon", find_second(path))
-
-
-def read_canon_mosaic(capture: Capture) -> Mosaic:
-    """Take a dual-pixel CR2 or CR3 apart.
-
-    Raises:
-        NoSecondViewError: It has one frame.
-        ReadError: It cannot be decoded.
-    """
-    path = capture.paths[0]
-    return read_dual_mosaic(path, find_second(path))
-
-
-def find_second(path: Path) -> Second:
+def find_canon_second(path: Path) -> Second:
     """Look for a second frame in the structure of a CR2 or CR3.
 
     Raises:

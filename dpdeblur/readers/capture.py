@@ -112,6 +112,7 @@ class Mosaic:
         black_level: Of both, for red, green, blue and the second green.
         pattern: The colours of the first two rows' first two photosites, such as "RGGB".
         clipped_share: Share of frame 0's photosites at saturation, where `right` is too dark.
+        warnings: One plain sentence each.
     """
 
     left: npt.NDArray[np.uint16]
@@ -119,6 +120,7 @@ class Mosaic:
     black_level: tuple[int, int, int, int]
     pattern: str
     clipped_share: float
+    warnings: tuple[str, ...] = ()
 
 
 def describe_app_file(path: Path, options: ReadOptions) -> tuple[ReadOptions, tuple[str, ...]]:

@@ -88,7 +88,7 @@ def open_raw(path: Path, shot: int = 0) -> Iterator[rawpy.RawPy]:
         with explain_libraw(path):
             raw.set_unpack_params(shot_select=shot)
             raw.open_file(str(path))
-            check_size(path, raw.sizes.raw_width, raw.sizes.raw_height)
+            check_size(path, raw.sizes.raw_width, raw.sizes.raw_height, bits_per_pixel=16)
             raw.unpack()
         yield raw
 

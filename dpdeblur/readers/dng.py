@@ -10,40 +10,11 @@ from collections import Counter
 from pathlib import Path
 
 from dpdeblur.errors import ReadError
-from dpdeblur.photo import Photo
-from dpdeblur.readers.capture import Capture, Mosaic, Probe, ReadOptions
-from dpdeblur.readers.dual import Second, probe_dual_raw, read_dual_mosaic, read_dual_raw
+from dpdeblur.readers.dual import Second
 from dpdeblur.readers.structure import COPY_AGAIN, check_file, read_pictures
 
 
-def read_dng(capture: Capture, options: ReadOptions) -> Photo:
-    """Read a DNG with one or two frames.
-
-    Raises:
-        ReadError: It cannot be decoded.
-    """
-    path = capture.paths[0]
-    return read_dual_raw(path, options, "dng", find_second(path))
-
-
-def probe_dng(capture: Capture) -> Probe:
-    """Find out what a DNG is."""
-    path = capture.paths[0]
-    return probe_dual_raw(path, "dng", find_second(path))
-
-
-def read_dng_mosaic(capture: Capture) -> Mosaic:
-    """Take a dual-pixel DNG apart.
-
-    Raises:
-        NoSecondViewError: It has one frame.
-        ReadError: It cannot be decoded.
-    """
-    path = capture.paths[0]
-    return read_dual_mosaic(path, find_second(path))
-
-
-def find_second(path: Path) -> Second:
+def find_dng_second(path: Path) -> Second:
     """Look for a second frame in the structure of a DNG.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Dual-pixel raws: two frames of one exposure, taken apart into the views of the left and the right photodiodes.
+"""Raws, dual-pixel ones among them: two frames of one exposure become the views of the left and right photodiodes.
 
 Frame 0 holds both photodiodes of every photosite, frame 1 one of them, the left by default:
 `left = frame 1 - black 1`, `right = (frame 0 - black 0) - (frame 1 - black 1)`, signed. One photodiode collects about
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from dpdeblur.errors import NoSecondViewError
 from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Image, Kind, Photo
-from dpdeblur.readers.capture import Mosaic, Probe, ReadOptions
+from dpdeblur.readers.capture import Capture, Mosaic, Probe, ReadOptions
 from dpdeblur.readers.develop import (
     Levels,
     MosaicCodes,
@@ -37,9 +37,11 @@ from dpdeblur.readers.develop import (
     read_orientation,
     store_codes,
 )
+from dpdeblur.readers.structure import check_file
 
 #: What a file's structure says about frames after the first: none; another photodiode; another shot; or one of both.
 Second = Literal["none", "photodiode", "shot", "unclear"]
+FindSecond = Callable[[Path], Second]
 
 _BLOCK_PX = 16
 _SAMPLED_BLOCKS = 4096
@@ -154,18 +156,30 @@ def measure_share(codes: MosaicCodes, codes1: MosaicCodes, levels: Levels, level
     return Share(mean=float(mean1[lit].sum() / mean[lit].sum()), brighter=float(implausible.mean()))
 
 
-def read_dual_raw(path: Path, options: ReadOptions, kind: Kind, second: Second) -> Photo:
+def find_no_second(path: Path) -> Second:
+    """Raws of all other makers have one frame.
+
+    Raises:
+        ReadError: It is no readable file.
+    """
+    check_file(path)
+    return "none"
+
+
+def read_raw(capture: Capture, options: ReadOptions, kind: Kind, find_second: FindSecond) -> Photo:
     """Read a raw that may have a second frame: both views and frame 0 where it has, one image where not.
 
     Args:
-        path: The file.
+        capture: Its file.
         options: Only `swap_views` matters.
-        kind: `canon` or `dng`, what a photo with both views shall be called.
-        second: What the file's structure says about a second frame.
+        kind: What a photo with both views shall be called; one without is a `raw`.
+        find_second: Says what the file's structure tells about a second frame.
 
     Raises:
         ReadError: The file cannot be decoded.
     """
+    path = capture.paths[0]
+    second = find_second(path)
     metadata = read_metadata(path)
     with open_frames(path, second) as frames:
         orientation = read_orientation(frames.first)
@@ -240,24 +254,27 @@ def _need_levels(raw: rawpy.RawPy) -> Levels:
     return levels
 
 
-def probe_dual_raw(path: Path, kind: Kind, second: Second) -> Probe:
-    """Find out what a raw is without developing it; arguments as for `read_dual_raw`."""
+def probe_raw(capture: Capture, kind: Kind, find_second: FindSecond) -> Probe:
+    """Find out what a raw is without developing it; arguments as for `read_raw`."""
+    path = capture.paths[0]
+    second = find_second(path)
     metadata = read_metadata(path)
     with open_frames(path, second) as frames:
-        height, width = frames.first.raw_image_visible.shape[:2]
+        sizes = frames.first.sizes
         dual = frames.second is not None
     warnings = (*metadata.warnings, *frames.warnings)
-    return Probe(kind if dual else "raw", width, height, dual, name_camera(metadata), warnings)
+    return Probe(kind if dual else "raw", sizes.width, sizes.height, dual, name_camera(metadata), warnings)
 
 
-def read_dual_mosaic(path: Path, second: Second) -> Mosaic:
+def read_raw_mosaic(capture: Capture, find_second: FindSecond) -> Mosaic:
     """Take a dual-pixel raw apart without developing it.
 
     Raises:
         NoSecondViewError: It holds one view.
         ReadError: It cannot be decoded.
     """
-    with open_frames(path, second) as frames:
+    path = capture.paths[0]
+    with open_frames(path, find_second(path)) as frames:
         if frames.second is None:
             raise NoSecondViewError("holds no second frame", path=path)
         levels, levels1 = _need_levels(frames.first), _need_levels(frames.second)

@@ -6,7 +6,8 @@ from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Photo
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions, describe_app_file
-from dpdeblur.readers.view import read_size, read_view
+from dpdeblur.readers.raster import read_header
+from dpdeblur.readers.view import read_view
 
 
 def read_image(capture: Capture, options: ReadOptions) -> Photo:
@@ -35,6 +36,6 @@ def read_image(capture: Capture, options: ReadOptions) -> Photo:
 def probe_image(capture: Capture) -> Probe:
     """Find out what a single image is by its header."""
     path = capture.paths[0]
-    header = read_size(path)
+    header = read_header(path)
     metadata = read_metadata(path)
     return Probe("image", header.width, header.height, False, name_camera(metadata), metadata.warnings)

@@ -11,7 +11,8 @@ from dpdeblur.exif import name_camera
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Kind, Photo
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions
-from dpdeblur.readers.view import View, read_size, read_view
+from dpdeblur.readers.raster import read_header
+from dpdeblur.readers.view import View, read_view
 
 
 def read_pair(capture: Capture, options: ReadOptions) -> Photo:
@@ -91,7 +92,7 @@ def probe_pair(capture: Capture) -> Probe:
 def probe_twins(capture: Capture, kind: Kind) -> Probe:
     """Find out what two files are, by their headers."""
     left_path, right_path = capture.paths
-    left, right = read_size(left_path), read_size(right_path)
+    left, right = read_header(left_path), read_header(right_path)
     check_twin_sizes(right_path, (right.height, right.width), left_path, (left.height, left.width))
     metadata = read_metadata(left_path)
     return Probe(kind, left.width, left.height, True, name_camera(metadata), metadata.warnings)

@@ -8,6 +8,7 @@ Sources: TIFF 6.0, DNG 1.4, ISO 14496-12 (boxes), https://github.com/lclevy/cano
 from __future__ import annotations
 
 import dataclasses
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ from dpdeblur.errors import ReadError
 COPY_AGAIN = "copy it again from the card or its backup"
 #: No camera makes larger single pictures; a file that declares more is a mistake or a trap.
 MAX_PIXELS = 300_000_000
+#: Bytes of picture for a byte of file. LZW in TIFF reaches 1311, deflate 1032, and a JPEG has 1 bit for 8x8 samples at
+#: the least, which makes 1365 at most: a file that declares more cannot hold it, and no memory is taken for it.
+_MAX_RATIO = 2048
 
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES = 0x100, 0x101, 0x106, 0x115, 0x14A
 #: (offsets, byte counts) of strips and of tiles.
@@ -67,11 +71,14 @@ def check_file(path: Path) -> None:
     """Refuse what is no readable file before any decoder gives a murkier reason.
 
     Raises:
-        ReadError: It does not exist, is a folder, cannot be opened, or is empty.
+        ReadError: It does not exist, is a folder, a pipe or a device, cannot be opened, or is empty.
     """
-    if path.is_dir():
-        raise ReadError("is a folder with a photo's name", path=path, remedy="rename the folder")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ReadError("is a folder with a photo's name", path=path, remedy="rename the folder")
+        if not stat.S_ISREG(mode):  # to open a pipe would be to wait for whoever fills it
+            raise ReadError("is no ordinary file but a pipe or a device", path=path, remedy="copy it into a file")
         with path.open("rb") as file:
             first = file.read(1)
     except FileNotFoundError as error:
@@ -82,11 +89,17 @@ def check_file(path: Path) -> None:
         raise ReadError("is empty (zero bytes)", path=path, remedy=COPY_AGAIN)
 
 
-def check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path, width: int, height: int, *, bits_per_pixel: int) -> None:
     """Refuse a declared size before memory is taken for it.
 
+    Args:
+        path: The file.
+        width: Columns.
+        height: Rows.
+        bits_per_pixel: What a pixel takes unpacked.
+
     Raises:
-        ReadError: It has no pixels, or more than `MAX_PIXELS`.
+        ReadError: It has no pixels, more than `MAX_PIXELS`, or more than can be packed into so few bytes.
     """
     if width < 1 or height < 1:
         raise ReadError("declares a picture without pixels", path=path, remedy=COPY_AGAIN)
@@ -95,6 +108,11 @@ def check_size(path: Path, width: int, height: int) -> None:
             f"declares {width}x{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels",
             path=path,
             remedy="cut it into parts",
+        )
+    size = path.stat().st_size
+    if width * height * bits_per_pixel > 8 * _MAX_RATIO * size:
+        raise ReadError(
+            f"declares {width}x{height} pixels, which {size} bytes cannot hold", path=path, remedy=COPY_AGAIN
         )
 
 

@@ -9,6 +9,7 @@ that make it do so are neutralized in memory first.
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -17,14 +18,28 @@ import numpy as np
 import tifffile
 
 from dpdeblur.errors import ReadError
-from dpdeblur.readers.raster import Header, Raster, Values, decode_with_opencv, scale_alpha
-from dpdeblur.readers.structure import COPY_AGAIN, check_file, check_size, read_pictures
+from dpdeblur.readers.stored import (
+    Header,
+    Raster,
+    Values,
+    decode_with_opencv,
+    read_content,
+    say_damaged,
+    scale_alpha,
+)
+from dpdeblur.readers.structure import check_size, read_pictures
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _ASSOCIATED_ALPHA = 1
 #: LZW, JPEG, deflate, and deflate under its old number.
 _OPENCV_CODECS = (5, 7, 8, 32946)
+#: Besides these, none and PackBits: others would depend on what else is installed, and some can unpack without bounds.
+_CODECS = (1, *_OPENCV_CODECS, 32773)
 _ORIENTATION, _PHOTOMETRIC, _EXTRA_SAMPLES = 274, 262, 338
+#: Of floating point, where white is 1: what half precision holds at most, and no tone curve's power overflows.
+_LARGEST_VALUE = 65504.0
 _CONVERT = "save it as an 8-bit or 16-bit RGB or gray TIFF"
 
 #: What tifffile raises for damaged files besides its own error.
@@ -43,10 +58,9 @@ def read_tiff_header(path: Path) -> Header:
     Raises:
         ReadError: It is no TIFF, is cut short, or declares an impossible size.
     """
-    check_file(path)
     chain, _ = read_pictures(path)
     width, height = (chain[0].width, chain[0].height) if chain else (None, None)
-    check_size(path, width or 0, height or 0)
+    check_size(path, width or 0, height or 0, bits_per_pixel=1)
     return Header(width or 0, height or 0)
 
 
@@ -56,23 +70,26 @@ def read_tiff(path: Path) -> Raster:
     Raises:
         ReadError: It cannot be decoded, or holds no gray or RGB picture.
     """
-    read_tiff_header(path)
+    header = read_tiff_header(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
-            _check_page(page, path)
+            _check_page(page, header, path)
             values = _decode_page(page, path)
             more = sum(isinstance(other, tifffile.TiffPage) and not other.is_reduced for other in tiff.pages[1:])
             photometric, extra = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
     except _DAMAGE as error:
-        raise ReadError("is damaged and cannot be decoded", path=path, remedy=COPY_AGAIN) from error
+        raise say_damaged(path) from error
     warnings = (f"The file has {more + 1} pages; only the first was read.",) if more else ()
     return _sort_samples(values, photometric, extra, warnings, path)
 
 
-def _check_page(page: tifffile.TiffPage, path: Path) -> None:
-    """Refuse what is no picture of gray or RGB values."""
+def _check_page(page: tifffile.TiffPage, header: Header, path: Path) -> None:
+    """Refuse what is no picture of gray or RGB values, and what would take more memory or time than the file says."""
     photometric, codec = int(page.photometric), int(page.compression)
+    if codec not in _CODECS or int(page.predictor) not in tifffile.TIFF.UNPREDICTORS:
+        name = getattr(page.compression, "name", codec)
+        raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT)
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and (photometric, codec) != (_YCBCR, 7):
         raise ReadError(f"its colours are {getattr(page.photometric, 'name', photometric)}", path=path, remedy=_CONVERT)
     if page.dtype is None or page.dtype.kind not in "uf" or page.dtype.itemsize > {"u": 2, "f": 8}[page.dtype.kind]:
@@ -81,6 +98,14 @@ def _check_page(page: tifffile.TiffPage, path: Path) -> None:
         raise ReadError(f"its samples have {page.bitspersample} bits", path=path, remedy=_CONVERT)
     if page.samplesperpixel < (1 if photometric < _RGB else 3):
         raise ReadError(f"an RGB picture with {page.samplesperpixel} samples a pixel", path=path, remedy=_CONVERT)
+    if (page.imagewidth, page.imagelength, page.imagedepth) != (header.width, header.height, 1):
+        raise say_damaged(path)
+    bits_per_pixel = 8 * page.dtype.itemsize * page.samplesperpixel
+    check_size(path, header.width, header.height, bits_per_pixel=bits_per_pixel)
+    if page.is_tiled:
+        check_size(path, page.tilewidth, page.tilelength * page.tiledepth, bits_per_pixel=bits_per_pixel)
+    if math.prod(page.chunked) != len(page.dataoffsets):
+        raise say_damaged(path)
 
 
 def _decode_page(page: tifffile.TiffPage, path: Path) -> Values:
@@ -88,16 +113,13 @@ def _decode_page(page: tifffile.TiffPage, path: Path) -> Values:
     codec = int(page.compression)
     is_plain = int(page.planarconfig) == 1 and page.samplesperpixel in (1, 3, 4)
     if codec in _OPENCV_CODECS and is_plain and page.dtype in (np.uint8, np.uint16, np.float32):
-        values = decode_with_opencv(_neutralize_tags(page, path.read_bytes()), path)
-    elif codec in tifffile.TIFF.DECOMPRESSORS and int(page.predictor) in tifffile.TIFF.UNPREDICTORS:
+        values = decode_with_opencv(_neutralize_tags(page, read_content(path)), path)
+    else:
         # (planes, depth, height, width, samples)
         blocks = page.asarray().reshape(page.shaped)
         values = blocks[0, 0] if blocks.shape[0] == 1 else blocks[:, 0, ..., 0].transpose(1, 2, 0)
-    else:
-        name = getattr(page.compression, "name", codec)
-        raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT)
     if values.shape[:2] != (page.imagelength, page.imagewidth) or values.shape[2] != page.samplesperpixel:
-        raise ReadError("is damaged and cannot be decoded", path=path, remedy=COPY_AGAIN)
+        raise say_damaged(path)
     return values
 
 
@@ -121,6 +143,8 @@ def _sort_samples(
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():
             raise ReadError("holds values that are no numbers (NaN or infinite)", path=path, remedy=_CONVERT)
+        if np.abs(values).max() > _LARGEST_VALUE:
+            raise ReadError(f"holds values beyond {_LARGEST_VALUE:g} times white", path=path, remedy=_CONVERT)
         values, white = values.astype(np.float32), 1.0
     else:
         white = float(np.iinfo(values.dtype).max)

@@ -13,9 +13,8 @@ from dpdeblur.errors import ReadError
 from dpdeblur.metadata import Metadata, read_metadata
 from dpdeblur.photo import Image
 from dpdeblur.readers.capture import ReadOptions
-from dpdeblur.readers.raster import Header, Raster, read_header, read_raster
-from dpdeblur.readers.structure import check_file, read_start
-from dpdeblur.readers.tiff import read_tiff, read_tiff_header
+from dpdeblur.readers.raster import read_raster
+from dpdeblur.readers.stored import Raster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,16 +38,6 @@ class View:
     warnings: tuple[str, ...]
 
 
-def read_size(path: Path) -> Header:
-    """Read the declared size of a TIFF, PNG, JPEG or PGM.
-
-    Raises:
-        ReadError: It is none of them, is cut short, or declares an impossible size.
-    """
-    check_file(path)
-    return read_tiff_header(path) if _is_tiff(path) else read_header(path)
-
-
 def read_view(path: Path, options: ReadOptions) -> View:
     """Read a TIFF, PNG, JPEG or PGM to linear light.
 
@@ -61,8 +50,7 @@ def read_view(path: Path, options: ReadOptions) -> View:
     Raises:
         ReadError: The file cannot be decoded, or its levels make no sense.
     """
-    check_file(path)
-    raster = read_tiff(path) if _is_tiff(path) else read_raster(path)
+    raster = read_raster(path)
     metadata = read_metadata(path)
     colour, warnings = _read_colour(metadata.icc)
     black = 0.0 if options.black_level is None else options.black_level
@@ -82,10 +70,6 @@ def read_view(path: Path, options: ReadOptions) -> View:
         metadata=metadata,
         warnings=(*metadata.warnings, *raster.warnings, *warnings),
     )
-
-
-def _is_tiff(path: Path) -> bool:
-    return read_start(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _read_colour(icc: bytes | None) -> tuple[ColourSpace, tuple[str, ...]]:

@@ -6,24 +6,11 @@ import struct
 from pathlib import Path
 
 import pytest
+from metadata_sources import box, build_track
 
 from dpdeblur.errors import ReadError
-from dpdeblur.readers.canon import find_second
+from dpdeblur.readers.canon import find_canon_second
 from dpdeblur.readers.structure import Track, read_pictures, read_tracks
-
-
-def box(kind: bytes, content: bytes) -> bytes:
-    """A box of ISO 14496-12."""
-    return struct.pack(">I4s", 8 + len(content), kind) + content
-
-
-def track(width: int, height: int, frames: int, *, codec: bytes = b"CMP1") -> bytes:
-    """A track as Canon writes it, reduced to the boxes that say what it holds."""
-    fields = struct.pack(">HHHHII", 0xFFFF, 0x30, 0x100, 0, width, height)
-    entry = bytes(82) + box(codec, fields.ljust(52, b"\0"))
-    description = box(b"stsd", struct.pack(">II", 0, 1) + box(b"CRAW", entry))
-    sizes = box(b"stsz", struct.pack(">III", 0, 0, frames) + bytes(4 * frames))
-    return box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", description + sizes))))
 
 
 def write_cr3(path: Path, *tracks: bytes) -> Path:
@@ -32,33 +19,33 @@ def write_cr3(path: Path, *tracks: bytes) -> Path:
     return path
 
 
-PREVIEWS = track(1620, 1080, 1), track(6000, 4000, 1, codec=b"JPEG")
+PREVIEWS = build_track(1620, 1080, 1), build_track(6000, 4000, 1, codec=b"JPEG")
 
 
 @pytest.mark.parametrize(
     ("tracks", "second"),
     [
-        ((track(6000, 4000, 1),), "none"),
-        ((track(6000, 4000, 1), track(6000, 4000, 1)), "photodiode"),
-        ((track(6000, 4000, 9),), "shot"),
-        ((track(6000, 4000, 2), track(6000, 4000, 2)), "shot"),
+        ((build_track(6000, 4000, 1),), "none"),
+        ((build_track(6000, 4000, 1), build_track(6000, 4000, 1)), "photodiode"),
+        ((build_track(6000, 4000, 9),), "shot"),
+        ((build_track(6000, 4000, 2), build_track(6000, 4000, 2)), "shot"),
     ],
 )
 def test_two_tracks_are_photodiodes_and_many_frames_are_shots(
     tmp_path: Path, tracks: tuple[bytes, ...], second: str
 ) -> None:
-    assert find_second(write_cr3(tmp_path / "a.cr3", *tracks)) == second
-    assert find_second(write_cr3(tmp_path / "b.cr3", *PREVIEWS, *tracks)) == second
+    assert find_canon_second(write_cr3(tmp_path / "a.cr3", *tracks)) == second
+    assert find_canon_second(write_cr3(tmp_path / "b.cr3", *PREVIEWS, *tracks)) == second
 
 
 def test_tracks_tell_their_frames_size_and_number(tmp_path: Path) -> None:
-    path = write_cr3(tmp_path / "a.cr3", *PREVIEWS, track(6000, 4000, 3))
+    path = write_cr3(tmp_path / "a.cr3", *PREVIEWS, build_track(6000, 4000, 3))
     assert read_tracks(path) == (Track(1620, 1080, 1), Track(6000, 4000, 3))
 
 
 @pytest.mark.parametrize("lost", [1, 64, 80])
 def test_a_cr3_whose_boxes_reach_beyond_its_end_is_cut_short(tmp_path: Path, lost: int) -> None:
-    path = write_cr3(tmp_path / "a.cr3", track(60, 40, 1))
+    path = write_cr3(tmp_path / "a.cr3", build_track(60, 40, 1))
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.raises(ReadError, match="cut short"):
         read_tracks(path)
