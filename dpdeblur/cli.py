@@ -10,6 +10,7 @@ import typer
 
 from dpdeblur import __version__
 from dpdeblur.commands import info, manual, run, split, weights
+from dpdeblur.commands.eval import evaluate
 from dpdeblur.commands.examples import attach_examples
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(split.split)
 app.command()(info.info)
+app.command("eval")(evaluate)
 app.add_typer(weights.app, name="weights")
 app.command(hidden=True)(manual.manual)
 attach_examples(app)

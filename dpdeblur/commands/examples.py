@@ -28,6 +28,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("dpdeblur info PHOTOS", "What each file is, and what run would do with it and why."),
         ("dpdeblur info PHOTOS --json", "The same for a program."),
     ),
+    "eval": (
+        ("dpdeblur eval DPDD --layout dpdd --model k3dn --model gkmnet", "Score two networks beside the papers' rows."),
+        ("dpdeblur eval SDD --layout sdd --sheet worst.jpg --csv sdd.csv", "The worst photos with their errors, too."),
+        ("dpdeblur eval DPDD --layout dpdd --results theirs --bits 8", "Score what another program made."),
+    ),
+    "weights plot": (("dpdeblur weights plot log.csv -o course.png", "Draw the course of a training."),),
     "weights list": (("dpdeblur weights list", "The networks that came along, and what they measured."),),
     "weights verify": (("dpdeblur weights verify", "Check every tensor against the hashes on the cards."),),
     "weights import": (

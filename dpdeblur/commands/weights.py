@@ -65,6 +65,21 @@ def import_file(
         typer.echo(f"{output}: {_describe(card)}", err=True)
 
 
+@app.command("plot")
+def plot_log(
+    log: Annotated[Path, typer.Argument(metavar="LOG.csv", help="A training's log.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.png", help="The picture to write.", show_default=False),
+    ],
+) -> None:
+    """Draw the course of a training: loss, learning rate, and the scores on the way."""
+    with report_errors():
+        from dpdeblur.evaluation.plots import draw_training, read_log
+
+        draw_training(read_log(log), log.name).save(output)
+
+
 def _describe(card: Card) -> str:
     """The network, its size, and what it measured."""
     form = "the authors' form" if card.released else "our form"
