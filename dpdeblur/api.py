@@ -14,14 +14,13 @@ from typing import Any, TypedDict, Unpack
 import numpy.typing as npt
 
 from dpdeblur.arrays import Encoding, Picture, decode_array, encode_image, encode_like
-from dpdeblur.batch import check_outputs
 from dpdeblur.change import mean_views, to_linear_srgb
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError, WriteError
 from dpdeblur.framing import WHOLE, Framing, frame_photo
 from dpdeblur.inference import Settings
+from dpdeblur.outputs import find_own_note
 from dpdeblur.photo import Image, Photo
-from dpdeblur.pipeline import Restoration, mark_run
-from dpdeblur.plan import Job
+from dpdeblur.pipeline import Restoration
 from dpdeblur.readers import Capture, ReadOptions, group_captures, read_photo
 from dpdeblur.stages import Written
 from dpdeblur.writers import Format, WriteOptions
@@ -176,7 +175,7 @@ class Deblurrer:
         if format_name is None:
             raise UsageError("has no suffix of a format", path=output, remedy=f"use {', '.join(_FORMATS)}")
         capture = _find_capture(source)
-        _check_output(capture, output, overwrite)
+        _check_output(output, overwrite)
         result = self._restoration.process(self._restoration.read(capture))
         options = WriteOptions(format=format_name, profile=profile)
         return self._restoration.write(result, (output,), options)
@@ -285,15 +284,13 @@ def _find_capture(source: Source) -> Capture:
     return capture
 
 
-def _check_output(capture: Capture, output: Path, overwrite: bool) -> None:
+def _check_output(output: Path, overwrite: bool) -> None:
     """Refuse to replace what is there, unless it is our own and may be replaced."""
     if not os.path.lexists(output):
         return
     if not overwrite:
         raise WriteError("is there already", path=output, remedy="choose another name, or overwrite=True")
-    known = check_outputs(Job(capture, (output,)), mark_run(WHOLE), overwrite=True)
-    if known is not None and known.error is not None:
-        raise known.error
+    find_own_note(output)
 
 
 def _to_srgb(photo: Photo, image: Image) -> Image:

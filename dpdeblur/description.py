@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from dpdeblur.errors import NoSecondViewError
+from dpdeblur.errors import NoSecondViewError, show_path
 from dpdeblur.pipeline import choose_network
-from dpdeblur.readers import Capture, Probe, probe_photo
+from dpdeblur.readers import Capture, Probe
 from dpdeblur.weights import read_card
 
 
@@ -49,7 +49,7 @@ class Description:
         """The description as text: file, kind, size, camera, views, what `run` would do."""
         first, *others = self.capture.paths
         return (
-            " + ".join([str(first), *(path.name for path in others)]),
+            show_path(" + ".join([str(first), *(path.name for path in others)])),
             self.probe.kind,
             f"{self.probe.width}x{self.probe.height}",
             self.probe.camera or "-",
@@ -58,20 +58,20 @@ class Description:
         )
 
 
-def describe_capture(capture: Capture, *, model: str, weights: Path | None, device: str) -> Description:
-    """Look at a capture, as cheaply as its format allows.
+def describe_capture(capture: Capture, probe: Probe, *, model: str, weights: Path | None, device: str) -> Description:
+    """Describe a capture.
 
     Args:
         capture: The photo's file or files.
+        probe: What they were found to be.
         model: As `run --model`.
         weights: As `run --weights`.
         device: As `run --device`.
 
     Raises:
         UsageError: There is no such device.
-        DpDeblurError: The capture cannot be read, or the weights that were named cannot be used.
+        DpDeblurError: The weights that were named cannot be used.
     """
-    probe = probe_photo(capture)
     try:
         path, reason = choose_network(probe.dual, probe.kind, model=model, weights=weights, device=device)
     except NoSecondViewError as error:

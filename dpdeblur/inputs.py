@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dpdeblur.errors import DpDeblurError, ReadError, UsageError
@@ -69,7 +70,7 @@ def find_inputs(named: Sequence[Path], *, recursive: bool) -> Inputs:
     Raises:
         UsageError: Nothing that was named exists.
     """
-    if named and not any(os.path.lexists(path) for path in named):
+    if named and not any(_is_there(path) for path in named):
         raise UsageError("no such file or folder", path=named[0], remedy="check the name")
     walk = _Walk(recursive)
     for path in named:
@@ -80,6 +81,17 @@ def find_inputs(named: Sequence[Path], *, recursive: bool) -> Inputs:
         failures=tuple(walk.failures),
         own_results=walk.own_results,
     )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something of this name, or the system does not tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with NUL in it
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class _Walk:
@@ -94,20 +106,22 @@ class _Walk:
 
     def visit(self, path: Path) -> None:
         """Take what the user named."""
-        if not path.exists():
-            self.failures.append(ReadError("no such file", path=path, remedy="check the name"))
-        elif not path.is_dir():
+        if not os.path.isdir(path):
             self._take(path, path.parent)
         elif path.suffix.lower() in SUFFIXES:
             self._refuse_folder(path)
         else:
-            for file in self._walk_folder(path, dataset=True):
+            for file in self._walk_folder(path):
                 if _is_own_result(file):
                     self.own_results += 1
                 else:
                     self._take(file, path)
 
     def _take(self, file: Path, root: Path) -> None:
+        refusal = _find_refusal(file)
+        if refusal is not None:
+            self.failures.append(refusal)
+            return
         identity = os.path.realpath(file)
         if identity not in self._seen:
             self._seen.add(identity)
@@ -116,42 +130,66 @@ class _Walk:
     def _refuse_folder(self, path: Path) -> None:
         self.failures.append(ReadError("is a folder with a photo's name", path=path, remedy="rename the folder"))
 
-    def _walk_folder(self, folder: Path, *, dataset: bool = False) -> Iterator[Path]:
-        """Yield the folder's photos in the order of names, then those of its folders where they are asked for.
+    def _walk_folder(self, root: Path) -> Iterator[Path]:
+        """Yield a folder's photos in the order of names, then those of its folders where they are asked for.
 
         The folders of a DPDD data set (`test_l/source` and its like) belong to the folder above even without
-        `--recursive`: `dataset` asks for them.
+        `--recursive`.
         """
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            folders: list[Path] = []
+            for entry in self._list_folder(folder):
+                path = folder / entry.name
+                is_photo = path.suffix.lower() in SUFFIXES
+                if not _is_folder(entry):
+                    if is_photo:
+                        yield path
+                elif is_photo:
+                    self._refuse_folder(path)
+                elif entry.name.casefold() not in (RUN_FOLDER, SPLIT_FOLDER) and not entry.is_symlink():
+                    folders.append(path)
+            if not self.recursive:
+                are_views = folder == root
+                folders = [
+                    path / "source"
+                    for path in folders
+                    if are_views and path.name.endswith(("_l", "_r")) and os.path.isdir(path / "source")
+                ]
+            waiting += reversed(folders)
+
+    def _list_folder(self, folder: Path) -> list[os.DirEntry[str]]:
+        """List what is visible in a folder, by name."""
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            with os.scandir(folder) as entries:
+                return sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
         except OSError as error:
             self.failures.append(ReadError(f"cannot be listed ({error.strerror})", path=folder))
-            return
-        folders: list[Path] = []
-        for entry in entries:
-            path = folder / entry.name
-            if entry.name.startswith("."):
-                continue
-            if not entry.is_dir():
-                if path.suffix.lower() in SUFFIXES:
-                    yield path
-            elif path.suffix.lower() in SUFFIXES:
-                self._refuse_folder(path)
-            elif entry.name.casefold() not in (RUN_FOLDER, SPLIT_FOLDER) and not entry.is_symlink():
-                folders.append(path)
-        yield from self._walk_folders(folders, dataset=dataset)
+            return []
 
-    def _walk_folders(self, folders: Iterable[Path], *, dataset: bool) -> Iterator[Path]:
-        for path in folders:
-            if self.recursive:
-                yield from self._walk_folder(path)
-            elif dataset and path.name.endswith(("_l", "_r")) and (path / "source").is_dir():
-                yield from self._walk_folder(path / "source")
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle, for instance: what it is called decides
+        return False
+
+
+def _find_refusal(file: Path) -> ReadError | None:
+    """Say why a file is not even tried; opening a pipe, for instance, would wait for ever."""
+    try:
+        is_file = stat.S_ISREG(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with NUL in it
+        return ReadError("no such file", path=file, remedy="check the name")
+    except OSError as error:
+        return ReadError(f"cannot be reached ({error.strerror})", path=file, remedy="check its name and permissions")
+    return None if is_file else ReadError("is no regular file", path=file, remedy="give files and folders")
 
 
 def _is_own_result(file: Path) -> bool:
     """Whether `run` wrote this file; views that `split` exported are photos to work on like others."""
-    if file.suffix.lower() in RAW_SUFFIXES:
+    if file.suffix.lower() in RAW_SUFFIXES or not os.path.isfile(file):
         return False
     try:
         note = read_note(file)

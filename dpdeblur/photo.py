@@ -43,6 +43,7 @@ class Photo:
         pixel_aspect: Height of a pixel divided by its width: 1 for square pixels, 2 for the Pixel app's captures.
         clipped_share: Share of frame 0's photosites at saturation, in [0, 1], or None where it means nothing.
         warnings: One plain sentence each, for the user.
+        fingerprint: What tells the files from others, see `provenance.fingerprint_files`; empty where there are none.
     """
 
     paths: tuple[Path, ...]
@@ -58,6 +59,7 @@ class Photo:
     pixel_aspect: float = 1.0
     clipped_share: float | None = None
     warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @property
     def is_dual(self) -> bool:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 from dpdeblur.choice import choose_weights
 from dpdeblur.errors import NoSecondViewError
-from dpdeblur.framing import Framing, frame_photo
+from dpdeblur.framing import Framing
 from dpdeblur.inference import Restored, Restorer, Settings
+from dpdeblur.markers import mark_run
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Kind, Photo
-from dpdeblur.provenance import Note
-from dpdeblur.readers import Capture, ReadOptions, read_photo
-from dpdeblur.stages import Written
-from dpdeblur.weights import read_card
+from dpdeblur.provenance import Note, abbreviate_hash
+from dpdeblur.readers import ReadOptions
+from dpdeblur.stages import Written, read_framed
+from dpdeblur.weights import list_weights, read_card
 from dpdeblur.writers import WriteOptions, write_image
-
-
-def mark_run(framing: Framing) -> str:
-    """What `run` makes of a photo, in a word that tells a part from the whole: a part is no finished result."""
-    return "run" if framing.crop is None else f"run crop={framing.crop}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +56,18 @@ def choose_network(is_dual: bool, kind: Kind, *, model: str, weights: Path | Non
     return choose_weights(2 if is_dual else 1, kind, model, device)
 
 
+def list_candidates(model: str, weights: Path | None) -> frozenset[str]:
+    """List the weights among which `choose_network` chooses, by their abbreviated hashes.
+
+    Raises:
+        WeightsError: The weights that were named are none.
+    """
+    if weights is not None:
+        return frozenset((abbreviate_hash(read_card(weights).sha256),))
+    cards = [read_card(path) for path in list_weights()]
+    return frozenset(abbreviate_hash(card.sha256) for card in cards if model in ("auto", card.network))
+
+
 class Restoration:
     """The stages of `run` over many photos: each network is loaded once, when the first photo asks for it."""
 
@@ -89,7 +98,8 @@ class Restoration:
         Raises:
             DpDeblurError: The weights cannot be used.
         """
-        self._marker = mark_run(framing)
+        #: Decodes a photo, see `read_framed`.
+        self.read = functools.partial(read_framed, options=read_options, framing=framing)
         self._read_options = read_options
         self._write_options = write_options
         self._settings = settings
@@ -102,9 +112,9 @@ class Restoration:
         if weights is not None:
             self._load(weights)
 
-    def read(self, capture: Capture) -> Photo:
-        """Decode a photo; see `read_photo` for what it raises."""
-        return frame_photo(read_photo(capture, self._read_options), self._framing)
+    def estimate_bytes(self, photo: Photo) -> int:
+        """The most that a result takes: 16 bits a sample, and the metadata."""
+        return photo.base.size * 2 + 1_000_000
 
     def process(self, photo: Photo) -> Result:
         """Restore a photo.
@@ -127,15 +137,24 @@ class Restoration:
             WriteError: The file cannot be written.
         """
         photo, restored, card = result.photo, result.restored, result.restorer.card
-        strength = 1.0 if card.released else self._settings.strength
+        settings, options = self._settings, options or self._write_options
+        strength = 1.0 if card.released else settings.strength
         note = Note(
-            self._marker,
-            f"network {card.network}, weights {card.sha256[:12]}, strength {strength:g},"
+            mark_run(
+                self._framing,
+                self._read_options,
+                strength=settings.strength,
+                scale=settings.working_scale,
+                profile=options.profile,
+            ),
+            f"network {card.network}, weights {abbreviate_hash(card.sha256)}, strength {strength:g},"
             f" working scale {restored.working_scale:g}",
+            photo.fingerprint,
         )
-        warnings = write_image(outputs[0], restored.image, photo, options or self._write_options, provenance=str(note))
+        warnings = write_image(outputs[0], restored.image, photo, options, provenance=str(note))
         height, width = photo.base.shape[:2]
         details = {
+            "kind": photo.kind,
             "network": card.network,
             "weights": card.sha256,
             "device": result.restorer.device,

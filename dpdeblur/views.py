@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from dpdeblur.colour import LINEAR_SRGB
 from dpdeblur.errors import NoSecondViewError
-from dpdeblur.framing import Framing, frame_photo
+from dpdeblur.framing import Framing
+from dpdeblur.markers import describe_reading
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Image, Photo
 from dpdeblur.provenance import Note
-from dpdeblur.readers import Capture, ReadOptions, read_mosaic, read_photo
-from dpdeblur.stages import Written
+from dpdeblur.readers import Capture, ReadOptions, read_mosaic
+from dpdeblur.stages import Written, read_framed, read_steady
 from dpdeblur.writers import WriteOptions, write_image
 
 #: `mosaic` is the photodiodes' bare values.
@@ -38,6 +40,7 @@ class Splitting:
 
     Attributes:
         marker: What the results are, as their notes say it.
+        read: Decodes and develops the views, see `read_views`.
     """
 
     def __init__(
@@ -52,12 +55,12 @@ class Splitting:
             layout: `named` for NAME_left.tif and NAME_right.tif, `dpdd` for the folders of the DPDD data set.
             keep_aspect: Leave non-square pixels as they are.
         """
-        self.marker = f"split {form}" + (" swapped" if read_options.swap_views else "")
-        self._read_options = read_options
+        framing = Framing(keep_aspect=keep_aspect)
+        self.marker = " ".join(("split", form, *describe_reading(read_options, framing)))
+        self.read = functools.partial(read_views, options=read_options, framing=framing, form=form, combined=combined)
         self._form = form
         self._combined = combined
         self._layout = layout
-        self._framing = Framing(keep_aspect=keep_aspect)
 
     def name_outputs(self, stem: PurePath) -> tuple[PurePath, ...]:
         """The files of one photo: left, right and, where it is wanted, the whole.
@@ -74,20 +77,9 @@ class Splitting:
             outputs = tuple(stem.with_name(f"{stem.name}_{view}.tif") for view in ("left", "right", "combined"))
         return outputs if self._combined else outputs[:2]
 
-    def read(self, capture: Capture) -> Views:
-        """Decode and develop the views.
-
-        Raises:
-            NoSecondViewError: The photo has one view only.
-            ReadError: It cannot be read.
-        """
-        if self._form == "mosaic":
-            return self._read_mosaic(capture)
-        photo = frame_photo(read_photo(capture, self._read_options), self._framing)
-        if photo.left is None or photo.right is None:
-            raise NoSecondViewError("has no second view", path=capture.paths[0])
-        images = (photo.left, photo.right, photo.base)
-        return Views(photo, images if self._combined else images[:2])
+    def estimate_bytes(self, views: Views) -> int:
+        """The most that one of the views takes: 16 bits a sample, and the metadata."""
+        return views.images[0].size * 2 + 1_000_000
 
     def process(self, views: Views) -> Views:
         """Nothing is computed: the reader has developed the views."""
@@ -105,26 +97,52 @@ class Splitting:
         )
         warnings = list(photo.warnings)
         for image, output, view in zip(views.images, outputs, ("left", "right", "combined"), strict=False):
-            note = Note(self.marker, f"{view} of {photo.paths[0].name}")
+            note = Note(self.marker, f"{view} of {photo.paths[0].name}", photo.fingerprint)
             warnings += write_image(output, image, photo, options, provenance=str(note))
         if photo.clipped_share is not None and not any("clipped" in warning for warning in warnings):
             warnings.append(f"{photo.clipped_share:.2%} of the photosites are clipped")
         height, width = photo.base.shape[:2]
-        details = {"form": self._form, "clipped_share": photo.clipped_share}
+        details = {"kind": photo.kind, "form": self._form, "clipped_share": photo.clipped_share}
         return Written(width, height, tuple(dict.fromkeys(warnings)), details)
 
-    def _read_mosaic(self, capture: Capture) -> Views:
-        """Take the bare values as a gray picture in linear light: its codes are the values again, to the last bit."""
-        mosaic = read_mosaic(capture)
-        left, right = (view[..., None].astype(np.float32) / _WHITE for view in (mosaic.left, mosaic.right))
-        if self._read_options.swap_views:
-            left, right = right, left
-        photo = Photo(
-            paths=capture.paths,
-            kind="raw",
-            base=left,
-            colour=LINEAR_SRGB,
-            metadata=read_metadata(capture.paths[0]),
-            clipped_share=mosaic.clipped_share,
-        )
-        return Views(photo, (left, right))
+
+def read_views(capture: Capture, options: ReadOptions, framing: Framing, form: Form, combined: bool) -> Views:
+    """Decode and develop the views of a photo.
+
+    Args:
+        capture: The photo's file or files.
+        options: How bare files are to be understood.
+        framing: Whether its pixels are made square.
+        form: What the views shall be.
+        combined: Take the whole photo too.
+
+    Raises:
+        NoSecondViewError: The photo has one view only.
+        ReadError: It cannot be read.
+        PassingError: It changed meanwhile.
+    """
+    if form == "mosaic":
+        views, fingerprint = read_steady(capture, lambda: _read_mosaic(capture, options))
+        return dataclasses.replace(views, photo=dataclasses.replace(views.photo, fingerprint=fingerprint))
+    photo = read_framed(capture, options, framing)
+    if photo.left is None or photo.right is None:
+        raise NoSecondViewError("has no second view", path=capture.paths[0])
+    images = (photo.left, photo.right, photo.base)
+    return Views(photo, images if combined else images[:2])
+
+
+def _read_mosaic(capture: Capture, options: ReadOptions) -> Views:
+    """Take the bare values as a gray picture in linear light: its codes are the values again, to the last bit."""
+    mosaic = read_mosaic(capture)
+    left, right = (view[..., None].astype(np.float32) / _WHITE for view in (mosaic.left, mosaic.right))
+    if options.swap_views:
+        left, right = right, left
+    photo = Photo(
+        paths=capture.paths,
+        kind="raw",
+        base=left,
+        colour=LINEAR_SRGB,
+        metadata=read_metadata(capture.paths[0]),
+        clipped_share=mosaic.clipped_share,
+    )
+    return Views(photo, (left, right))

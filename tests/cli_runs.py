@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from dpdeblur.cli import app
+from dpdeblur.worker import Worker
 
 #: How a process of its own is called, and in what environment.
 PROGRAM = [sys.executable, "-m", "dpdeblur.cli"]
@@ -34,9 +38,30 @@ class Run:
     stderr: str
 
 
+class _KeptWorker(Worker):
+    """One process for all calls, as starting one takes a third of a second; it works in the folder that is current."""
+
+    folder = ""
+
+    def __exit__(self, *exception: object) -> None:
+        """Keep the process."""
+
+    def call(self, *arguments: Any, **options: Any) -> Any:
+        """Start anew where the folder is another one."""
+        if self.folder != os.getcwd():
+            self._end()
+            self.folder = os.getcwd()
+        return super().call(*arguments, **options)
+
+
+_worker = _KeptWorker()
+atexit.register(_worker.close)
+
+
 def call(*arguments: str | Path, stdin: bytes = b"") -> Run:
     """Call `dpdeblur` with these arguments; an error that would be a traceback is raised."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    with mock.patch("dpdeblur.worker.Worker", lambda: _worker):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Run(result.exit_code, result.stdout, result.stderr)

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dpdeblur.batch import Outcome, check_outputs, run_batch
-from dpdeblur.errors import ReadError, UsageError, WriteError
+from dpdeblur.batch import LEAST_LIMIT_S, Batch, Outcome, find_limit
+from dpdeblur.errors import PassingError, ReadError, UsageError, WriteError
+from dpdeblur.outputs import Wanted
 from dpdeblur.photo import Photo
 from dpdeblur.plan import Job
-from dpdeblur.provenance import Note
+from dpdeblur.provenance import Note, fingerprint_files
 from dpdeblur.readers import Capture
 from dpdeblur.stages import Written
+from dpdeblur.worker import Worker
 from dpdeblur.writers import WriteOptions, write_image
+
+
+class _Here(Worker):
+    """Calls functions in this process, so that they may be closures."""
+
+    def call(self, limit_s: float, work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return work(*arguments, **options)
 
 
 class _Recorder:
     """A task that notes the beginning and the end of each stage, and fails where it is told to."""
 
-    def __init__(self, failures: dict[tuple[str, str], BaseException] | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        failures: dict[tuple[str, str], BaseException] | None = None,
+        seconds: float = 0.0,
+        passing: str = "",
+    ) -> None:
         self.events: list[tuple[str, str, str]] = []
         self.decoded = 0
         self.most_decoded = 0
         self._failures = failures or {}
+        self._passing = passing
         self._seconds = seconds
         self._lock = threading.Lock()
 
@@ -34,7 +52,10 @@ class _Recorder:
         self.events.append(("begin", stage, name))
         time.sleep(self._seconds)
         if (stage, name) in self._failures:
-            raise self._failures[stage, name]
+            error = self._failures[stage, name]
+            if name in self._passing:
+                del self._failures[stage, name]
+            raise error
         self.events.append(("end", stage, name))
         return name
 
@@ -46,6 +67,9 @@ class _Recorder:
     def read(self, capture: Capture) -> str:
         self._hold(+1)
         return self._pass("read", capture.name)
+
+    def estimate_bytes(self, photo: str) -> int:
+        return 1_000_000
 
     def process(self, photo: str) -> str:
         return self._pass("process", photo)
@@ -64,9 +88,20 @@ def make_jobs(folder: Path, names: str) -> list[Job]:
     return [Job(Capture((Path(f"{name}.cr2"),)), (folder / "out" / f"{name}.tif",)) for name in names]
 
 
-def run(jobs: list[Job], task: _Recorder) -> dict[str, Outcome]:
+def make_batch(task: _Recorder, outcomes: list[Outcome], postponed: list[Outcome] | None = None) -> Batch:
+    return Batch(
+        task.read,
+        lambda: task,
+        worker=_Here(),
+        wanted=Wanted("run"),
+        report=outcomes.append,
+        postpone=[].append if postponed is None else postponed.append,
+    )
+
+
+def run(jobs: list[Job], task: _Recorder, postponed: list[Outcome] | None = None) -> dict[str, Outcome]:
     outcomes: list[Outcome] = []
-    run_batch(jobs, task, outcomes.append)
+    make_batch(task, outcomes, postponed).run(jobs)
     return {outcome.job.capture.name: outcome for outcome in outcomes}
 
 
@@ -108,6 +143,7 @@ def test_a_failure_without_a_file_gets_the_photos_name(tmp_path: Path) -> None:
 
 def test_want_of_memory_fails_one_photo(tmp_path: Path) -> None:
     outcomes = run(make_jobs(tmp_path, "ab"), _Recorder({("process", "a"): MemoryError()}))
+    assert list(outcomes) == ["b", "a"]
     assert "not enough memory to process it" in str(outcomes["a"].error)
     assert outcomes["b"].status == "done"
 
@@ -121,17 +157,10 @@ def test_an_interruption_drops_the_current_photo_and_finishes_the_one_being_writ
     task = _Recorder({("process", "b"): KeyboardInterrupt()}, seconds=0.02)
     outcomes: list[Outcome] = []
     with pytest.raises(KeyboardInterrupt):
-        run_batch(make_jobs(tmp_path, "abcd"), task, outcomes.append)
+        make_batch(task, outcomes).run(make_jobs(tmp_path, "abcd"))
     assert [(outcome.job.capture.name, outcome.status) for outcome in outcomes] == [("a", "done")]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.tif"]
     assert ("begin", "read", "d") not in task.events
-
-
-def test_a_folder_that_cannot_be_made_fails_the_photo(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("a file")
-    outcome = run(make_jobs(tmp_path, "a"), _Recorder())["a"]
-    assert isinstance(outcome.error, WriteError)
-    assert outcome.error.path == tmp_path / "out"
 
 
 def test_no_folder_is_made_where_nothing_is_written(tmp_path: Path) -> None:
@@ -139,53 +168,95 @@ def test_no_folder_is_made_where_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def write_result(path: Path, marker: str) -> None:
+def test_what_failed_for_a_passing_reason_is_tried_once_more_at_the_end(tmp_path: Path) -> None:
+    failures: dict[tuple[str, str], BaseException] = {
+        ("read", "a"): PassingError("its decoder crashed"),
+        ("process", "b"): MemoryError(),
+        ("write", "c"): WriteError("is locked"),
+        ("read", "d"): ReadError("is bad"),
+        ("read", "e"): PassingError("its decoder crashed"),
+    }
+    failures["write", "c"].__cause__ = OSError(errno.EBUSY, "busy")
+    task, postponed = _Recorder(failures, passing="abc"), list[Outcome]()
+    outcomes = run(make_jobs(tmp_path, "abcdef"), task, postponed)
+    assert [outcome.job.capture.name for outcome in postponed] == ["a", "b", "c", "e"]
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        **dict.fromkeys("df", "done"),
+        **dict.fromkeys("abc", "done"),
+        **dict.fromkeys("de", "failed"),
+    }
+    assert list(outcomes) == ["d", "f", "a", "b", "c", "e"]
+    reads = [name for event, stage, name in task.events if (event, stage) == ("begin", "read")]
+    assert reads == [*"abcdef", *"abce"]
+    assert str(outcomes["e"].error) == "e.cr2: its decoder crashed"
+
+
+def test_second_tries_have_the_memory_to_themselves(tmp_path: Path) -> None:
+    task = _Recorder({("read", name): MemoryError() for name in "abc"}, passing="abc")
+    run(make_jobs(tmp_path, "abc"), task)
+    assert task.when("end", "write", "a") < len(task.events) - 1 - task.events[::-1].index(("begin", "read", "b"))
+
+
+def test_a_photo_that_others_finish_meanwhile_is_not_done_twice(tmp_path: Path) -> None:
+    jobs = [Job(Capture((tmp_path / f"{name}.cr2",)), (tmp_path / "out" / f"{name}.tif",)) for name in "abc"]
+    for job in jobs:
+        job.capture.paths[0].write_text("raw")
+    task = _Recorder()
+    process = task.process
+
+    def process_while_others_write(photo: str) -> str:
+        for job in jobs:
+            write_result(job.outputs[0], "run", job.capture.paths[0])
+        return process(photo)
+
+    task.process = process_while_others_write  # type: ignore[method-assign]
+    (tmp_path / "out").mkdir()
+    outcomes = run(jobs, task)
+    assert {outcome.status for outcome in outcomes.values()} == {"skipped"}
+    assert [event for event in task.events if event[1] == "write"] == []
+
+
+def test_a_name_that_something_else_takes_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, "a")
+    task = _Recorder()
+    process = task.process
+
+    def process_while_the_user_saves(photo: str) -> str:
+        jobs[0].outputs[0].parent.mkdir()
+        jobs[0].outputs[0].write_text("precious")
+        return process(photo)
+
+    task.process = process_while_the_user_saves  # type: ignore[method-assign]
+    assert "was not written by dpdeblur" in str(run(jobs, task)["a"].error)
+    assert jobs[0].outputs[0].read_text() == "precious"
+
+
+def test_once_the_disk_is_full_nothing_is_restored_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = 900_000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    (tmp_path / "out").mkdir()
+    full = WriteError("the disk is full")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    task = _Recorder({("write", "b"): full}, seconds=0.05, passing="b")
+    outcomes = run(make_jobs(tmp_path, "abcd"), task)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        **dict.fromkeys("ac", "done"),  # c was on its way already
+        **dict.fromkeys("bd", "failed"),
+    }
+    assert ("begin", "process", "d") not in task.events
+    Usage.free = 2_000_000
+    assert run(make_jobs(tmp_path, "bd"), task)["d"].status == "done"
+
+
+@pytest.mark.parametrize(("size", "limit_s"), [(0, LEAST_LIMIT_S), (3_000_000, LEAST_LIMIT_S + 15)])
+def test_large_files_may_take_longer(tmp_path: Path, size: int, limit_s: float) -> None:
+    (tmp_path / "a").write_bytes(bytes(size))
+    assert find_limit((tmp_path / "a", tmp_path / "gone")) == limit_s
+
+
+def write_result(path: Path, marker: str, source: Path) -> None:
     image = np.full((2, 2, 3), 0.5, np.float32)
-    write_image(path, image, Photo((Path("a.cr2"),), "raw", image), WriteOptions(), provenance=str(Note(marker, "x")))
-
-
-@pytest.mark.parametrize(
-    ("found", "wanted", "overwrite", "status"),
-    [
-        (None, "run", False, None),
-        ("run", "run", False, "skipped"),
-        ("run", "run", True, None),
-        ("run crop=0,0,2,2", "run", False, None),
-        ("run crop=0,0,2,2", "run crop=0,0,2,2", False, "skipped"),
-        ("run", "run crop=0,0,2,2", False, "failed"),
-        ("split srgb", "split mosaic", False, "failed"),
-        ("split srgb", "split mosaic", True, None),
-    ],
-)
-def test_what_is_there_decides_what_is_done(
-    tmp_path: Path, found: str | None, wanted: str, overwrite: bool, status: str | None
-) -> None:
-    job = Job(Capture((Path("a.cr2"),)), (tmp_path / "a.tif",))
-    if found is not None:
-        write_result(tmp_path / "a.tif", found)
-    outcome = check_outputs(job, wanted, overwrite=overwrite)
-    assert (None if outcome is None else outcome.status) == status
-
-
-def test_a_photo_is_done_when_all_its_outputs_are(tmp_path: Path) -> None:
-    job = Job(Capture((Path("a.cr2"),)), (tmp_path / "a_left.tif", tmp_path / "a_right.tif"))
-    write_result(tmp_path / "a_left.tif", "split srgb")
-    assert check_outputs(job, "split srgb", overwrite=False) is None
-    write_result(tmp_path / "a_right.tif", "split srgb")
-    assert check_outputs(job, "split srgb", overwrite=False) == Outcome(job, "skipped")
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("content", [b"", b"II*\0\x08\0\0\0\0\0\0\0\0\0"])
-def test_what_something_else_wrote_is_never_replaced(tmp_path: Path, content: bytes, overwrite: bool) -> None:
-    (tmp_path / "a.tif").write_bytes(content)
-    outcome = check_outputs(Job(Capture((Path("a.cr2"),)), (tmp_path / "a.tif",)), "run", overwrite=overwrite)
-    assert outcome is not None
-    assert "was not written by dpdeblur" in str(outcome.error)
-
-
-def test_a_folder_in_a_results_place_is_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "a.tif").mkdir()
-    outcome = check_outputs(Job(Capture((Path("a.cr2"),)), (tmp_path / "a.tif",)), "run", overwrite=True)
-    assert outcome is not None
-    assert outcome.status == "failed"
+    note = Note(marker, "x", fingerprint_files((source,)))
+    write_image(path, image, Photo((source,), "raw", image), WriteOptions(), provenance=str(note))

@@ -13,7 +13,7 @@ from dpdeblur.errors import NoSecondViewError, UsageError, WeightsError
 from dpdeblur.framing import WHOLE, Crop, Framing
 from dpdeblur.inference import Settings
 from dpdeblur.pipeline import Restoration, choose_network
-from dpdeblur.provenance import read_note
+from dpdeblur.provenance import fingerprint_files, read_note
 from dpdeblur.readers import Capture, ReadOptions
 from dpdeblur.writers import WriteOptions
 
@@ -72,7 +72,8 @@ def test_what_was_written_says_how(tmp_path: Path, single_cr2: Path) -> None:
     note = read_note(tmp_path / "a.tif")
     assert note is not None
     sha256 = result.restorer.card.sha256
-    assert str(note) == f"run; network gkmnet, weights {sha256[:12]}, strength 1, working scale 1"
+    made = f"run scale=1; network gkmnet, weights {sha256[:12]}, strength 1, working scale 1"
+    assert str(note) == f"{made}; input {fingerprint_files((single_cr2,))}"
     assert (written.width, written.height, written.details["weights"]) == (96, 64, sha256)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,12 +14,19 @@ import pytest
 import tifffile
 
 from dpdeblur.photo import Photo
-from dpdeblur.provenance import Note, read_note
+from dpdeblur.provenance import Note, are_unchanged, fingerprint_files, read_note
 from dpdeblur.writers import WriteOptions, write_image
 
 
 @pytest.mark.parametrize("name", ["tiff", "png", "jpeg"])
-@pytest.mark.parametrize("note", [Note("run", "network k3dn (x; y), strength 1"), Note("run crop=1,2,3,4", "é")])
+@pytest.mark.parametrize(
+    "note",
+    [
+        Note("run", "network k3dn (x; y), strength 1"),
+        Note("run crop=1,2,3,4", "é"),
+        Note("split srgb", "left of a; input b).cr2", "0123456789abcdef-fedcba9876543210"),
+    ],
+)
 def test_a_note_comes_back_from_every_format(name: str, note: Note, tmp_path: Path) -> None:
     image = np.full((4, 4, 3), 0.5, np.float32)
     options = WriteOptions(format=name)  # type: ignore[arg-type]  # a parameter's type is str
@@ -43,3 +53,26 @@ def test_notes_tell_restored_photos_parts_and_views_apart() -> None:
     notes = [Note(marker, "x") for marker in ("run", "run crop=0,0,1,1", "split srgb")]
     assert [note.is_restored for note in notes] == [True, True, False]
     assert [note.is_preview for note in notes] == [False, True, False]
+
+
+def test_a_note_names_the_weights() -> None:
+    assert Note("run", "network k3dn, weights 0123456789ab, strength 1").weights == "0123456789ab"
+    assert Note("split srgb", "left of a.cr2").weights is None
+
+
+def test_fingerprints_tell_contents_apart_and_copies_not(tmp_path: Path) -> None:
+    paths = tmp_path / "a", tmp_path / "b"
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    fingerprint = fingerprint_files(paths)
+    assert re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]{16}", fingerprint)
+    assert are_unchanged(paths, fingerprint)
+    assert not are_unchanged(paths[::-1], fingerprint)
+    os.utime(paths[1], ns=(1, 1))
+    assert are_unchanged(paths, fingerprint)
+    paths[1].write_bytes(b"c")
+    assert not are_unchanged(paths, fingerprint)
+    assert not are_unchanged(paths, "")
+    # the second half is BLAKE2b of both contents' BLAKE2b, as RFC 7693 has it
+    inner = b"".join(hashlib.new("blake2b512", content).digest() for content in (b"a", b"b"))
+    assert fingerprint.split("-")[1] == hashlib.blake2b(inner, digest_size=8).hexdigest()

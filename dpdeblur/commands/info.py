@@ -30,18 +30,24 @@ def info(
 ) -> None:
     """Say what each file is, and what `run` would do with it and why."""
     with report_errors():
+        from dpdeblur.batch import find_limit
         from dpdeblur.description import describe_capture
+        from dpdeblur.readers import probe_photo
+        from dpdeblur.worker import Worker
 
         inputs = find_photos(Selection(photos, recursive, files_from, null, twins=True))
         failures = list(inputs.failures)
         descriptions: list[Description] = []
-        for one in inputs.found:
-            try:
-                descriptions.append(describe_capture(one.capture, model=model, weights=weights, device=device))
-            except UsageError:
-                raise
-            except DpDeblurError as error:
-                failures.append(error)
+        with Worker() as worker:
+            for one in inputs.found:
+                try:
+                    probe = worker.call(find_limit(one.capture.paths), probe_photo, one.capture)
+                    description = describe_capture(one.capture, probe, model=model, weights=weights, device=device)
+                    descriptions.append(description)
+                except UsageError:
+                    raise
+                except DpDeblurError as error:
+                    failures.append(error if error.path else error.with_path(one.capture.paths[0]))
         if as_json:
             entries = [description.as_dict() for description in descriptions]
             entries += [{"files": [str(failure.path)], "error": str(failure)} for failure in failures]

@@ -105,7 +105,15 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="DIR", help="Write below this folder.", rich_help_panel=OUTPUT),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Make again what is there already.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--overwrite", help="Make everything again that is there already.", rich_help_panel=OUTPUT)
+]
+Update = Annotated[
+    bool,
+    typer.Option(
+        "--update",
+        help="Make again what is there by other settings or weights, or of a photo that changed.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Log = Annotated[
     Path | None,

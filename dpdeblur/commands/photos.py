@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dpdeblur.commands.interruption import stop_on_signals
 from dpdeblur.commands.options import Share
 from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Observer, Reporter
-from dpdeblur.errors import UsageError
+from dpdeblur.errors import UsageError, show_path
 
 if TYPE_CHECKING:
     from dpdeblur.batch import Outcome
     from dpdeblur.inputs import Inputs
+    from dpdeblur.outputs import Redo, Wanted
     from dpdeblur.plan import Job, NameOutputs
-    from dpdeblur.stages import Task
+    from dpdeblur.stages import Read, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +42,22 @@ class Results:
         output: The folder, or None for `folder_name` beside each photo.
         folder_name: Its name.
         name_outputs: The files of one result.
-        marker: What the command makes, as the notes in its results say it.
+        wanted: What the command makes.
         needs_two_views: Photos with one view are passed by.
     """
 
     output: Path | None
     folder_name: str
     name_outputs: NameOutputs
-    marker: str
-    overwrite: bool
+    wanted: Wanted
     log: Path | None = None
     dry_run: bool = False
     needs_two_views: bool = False
+
+
+def choose_redo(overwrite: bool, update: bool) -> Redo:
+    """Put `--overwrite` and `--update` into one word."""
+    return "all" if overwrite else "changed" if update else "none"
 
 
 def find_photos(selection: Selection) -> Inputs:
@@ -73,14 +79,19 @@ def find_photos(selection: Selection) -> Inputs:
 
 
 def work_through(
-    selection: Selection, results: Results, make_task: Callable[[Reporter], Task], observer: Observer | None = None
+    selection: Selection,
+    results: Results,
+    read: Read,
+    make_task: Callable[[Reporter], Task],
+    observer: Observer | None = None,
 ) -> int:
     """Do a command's work on all photos.
 
     Args:
         selection: The photos.
         results: Where the results go.
-        make_task: Makes the command's stages, given whom to tell of progress. Called only where there is work.
+        read: The command's first stage.
+        make_task: Makes the other stages, given whom to tell of progress. Called only where there is work.
         observer: Told how each photo ended, or None.
 
     Returns:
@@ -90,14 +101,15 @@ def work_through(
         DpDeblurError: The command cannot work at all.
         KeyboardInterrupt: The user wants to stop.
     """
-    from dpdeblur.batch import check_outputs, run_batch
+    from dpdeblur.batch import Batch, check_job
+    from dpdeblur.worker import Worker
     from dpdeblur.writers import clear_leftovers
 
     if results.output is not None and results.output.exists() and not results.output.is_dir():
         raise UsageError("is a file, and --output wants a folder", path=results.output)
     inputs = find_photos(selection)
     jobs = _plan(inputs, selection, results)
-    checked = [(job, check_outputs(job, results.marker, overwrite=results.overwrite)) for job in jobs]
+    checked = [(job, check_job(job, results.wanted)) for job in jobs]
     if results.dry_run:
         return _print_plan(checked, inputs)
     pending = [job for job, outcome in checked if outcome is None]
@@ -109,10 +121,23 @@ def work_through(
         for _, outcome in checked:
             if outcome is not None:
                 reporter.report_known(outcome)
+        for folder in {path.parent for job in jobs for path in job.outputs}:
+            clear_leftovers(folder)
         if pending:
-            for folder in {path.parent for job in pending for path in job.outputs}:
-                clear_leftovers(folder)
-            run_batch(pending, make_task(reporter), reporter.report_finished)
+            try:
+                with stop_on_signals(reporter.say), Worker() as worker:
+                    batch = Batch(
+                        read,
+                        lambda: make_task(reporter),
+                        worker=worker,
+                        wanted=results.wanted,
+                        report=reporter.report_finished,
+                        postpone=reporter.postpone,
+                    )
+                    batch.run(pending)
+            except KeyboardInterrupt:
+                reporter.finish()
+                raise
         return reporter.finish()
 
 
@@ -137,7 +162,7 @@ def _print_plan(checked: Sequence[tuple[Job, Outcome | None]], inputs: Inputs) -
             failures.append(outcome.error)
             continue
         state = "" if outcome is None else " (already done)"
-        sources, targets = (", ".join(str(path) for path in paths) for paths in (job.capture.paths, job.outputs))
+        sources, targets = (", ".join(map(show_path, paths)) for paths in (job.capture.paths, job.outputs))
         typer.echo(f"{sources} -> {targets}{state}")
     for error in failures:
         typer.echo(str(error), err=True)

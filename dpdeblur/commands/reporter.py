@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import typer
 
-from dpdeblur.errors import DpDeblurError, NoSecondViewError, UsageError
+from dpdeblur.commands.log import Log
+from dpdeblur.errors import DpDeblurError, NoSecondViewError, show_path
 
 if TYPE_CHECKING:
     from dpdeblur.batch import Outcome
@@ -71,13 +71,11 @@ class Reporter:
         """
         from tqdm import tqdm
 
-        try:
-            self._log: IO[str] | None = None if log is None else log.open("a", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"the log cannot be written ({error.strerror})", path=log) from error
+        self._log = None if log is None else Log(log)
         self._needs_two_views = needs_two_views
         self._observer = observer
         self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
+        self._failures: list[str] = []
         self._photos = photos
         self._finished = 0
         self._has_estimated = False
@@ -103,8 +101,7 @@ class Reporter:
 
     def _close_log(self) -> None:
         if self._log is not None:
-            with contextlib.suppress(OSError):  # closing writes what is left, which has failed and been said before
-                self._log.close()
+            self._log.close()
         self._log = None
 
     def say(self, line: str) -> None:
@@ -118,11 +115,19 @@ class Reporter:
 
     def refuse(self, error: DpDeblurError) -> None:
         """Count something that was named and is no photo to work on."""
-        self._counts["failed"] += 1
-        self.say(str(error))
+        self._count_failure(error)
+        self._write_log({"input": [str(error.path)], "status": "failed", "error": str(error)})
         if self._observer is not None:
             self._observer.refuse(error)
-        self._write_log({"files": [str(error.path)], "status": "failed", "error": str(error)})
+
+    def _count_failure(self, error: DpDeblurError) -> None:
+        self._counts["failed"] += 1
+        self._failures.append(str(error))
+        self.say(str(error))
+
+    def postpone(self, outcome: Outcome) -> None:
+        """Say that a photo failed and will be tried once more."""
+        self.say(f"{outcome.error} (it is tried once more at the end)")
 
     def report_known(self, outcome: Outcome) -> None:
         """Count a photo on which there is no work, and say why."""
@@ -141,45 +146,46 @@ class Reporter:
             self.say(f"about {format_seconds(left * outcome.longest_stage)} for {left} more")
 
     def _tell(self, outcome: Outcome) -> None:
-        if self._observer is not None:
-            self._observer.add(outcome)
-        name = str(outcome.job.capture.paths[0])
+        job, error, written = outcome.job, outcome.error, outcome.written
+        name = show_path(job.capture.paths[0])
         entry: dict[str, object] = {
-            "files": [str(path) for path in outcome.job.capture.paths],
-            "outputs": [str(path) for path in outcome.job.outputs],
+            "input": [str(path) for path in job.capture.paths],
+            "output": [str(path) for path in job.outputs],
             "status": outcome.status,
+            "seconds": {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()},
         }
-        if outcome.error is not None:
-            entry["error"] = str(outcome.error)
-            self.say(str(outcome.error))
-        if outcome.status == "skipped":
-            self.say(f"{name}: already done, see {outcome.job.outputs[0]}; --overwrite makes it again")
-        if outcome.written is not None:
-            written = outcome.written
+        if written is not None:
             megapixels = written.width * written.height / 1e6
             entry |= {"megapixels": megapixels, "warnings": written.warnings, **written.details}
             self._megapixels += megapixels
             for warning in written.warnings:
                 self.say(f"{name}: {warning}")
-        if outcome.seconds:
-            entry["seconds"] = {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()}
-        count: str = outcome.status
         if outcome.status == "skipped":
-            count = "already done"
-        elif self._needs_two_views and isinstance(outcome.error, NoSecondViewError):
-            entry["status"] = "skipped"
-            count = "with one view only"
-        self._counts[count] += 1
+            self._counts["already done"] += 1
+            self.say(f"{name}: already done, see {show_path(job.outputs[0])}; --overwrite makes it again")
+        elif error is None:
+            self._counts["done"] += 1
+        elif self._needs_two_views and isinstance(error, NoSecondViewError):
+            entry |= {"status": "skipped", "error": str(error)}
+            self._counts["with one view only"] += 1
+            self.say(str(error))
+        else:
+            entry["error"] = str(error)
+            self._count_failure(error)
         self._write_log(entry)
+        if self._observer is not None:
+            self._observer.add(outcome)
 
     def finish(self) -> int:
-        """Print the summary.
+        """Print the summary: the counts, and once more what failed, which may have scrolled away.
 
         Returns:
             The exit code.
         """
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         self.say(f"{counts or 'no photos found'} in {format_seconds(time.monotonic() - self._start)}")
+        if self._failures and sum(self._counts.values()) > 1:
+            self.say("\n".join(["failed:", *(f"  {line}" for line in self._failures)]))
         if self._counts["failed"]:
             return SOME_FAILED
         return ALL_DONE if self._counts["done"] or self._counts["already done"] else NOTHING_TO_DO
@@ -188,10 +194,10 @@ class Reporter:
         if self._log is None:
             return
         try:
-            self._log.write(json.dumps(entry) + "\n")
-            self._log.flush()
+            self._log.write(entry)
         except OSError as error:
-            self.say(f"{self._log.name}: the log cannot be written any more ({error.strerror}); the photos go on")
+            name = show_path(self._log.path)
+            self.say(f"{name}: the log cannot be written any more ({error.strerror}); the photos go on")
             self._close_log()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import functools
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +28,7 @@ from dpdeblur.commands.options import (
     Shard,
     SwapViews,
     Twins,
+    Update,
     WeightsFile,
     WhiteLevel,
     WhiteSheet,
@@ -34,8 +36,11 @@ from dpdeblur.commands.options import (
     parse_part,
     parse_tile,
 )
-from dpdeblur.commands.photos import Results, Selection, work_through
-from dpdeblur.commands.reporter import report_errors
+from dpdeblur.commands.photos import Results, Selection, choose_redo, work_through
+from dpdeblur.commands.reporter import Reporter, report_errors
+
+if TYPE_CHECKING:
+    from dpdeblur.pipeline import Restoration
 
 _SUFFIXES = {"tiff": ".tif", "png": ".png", "jpeg": ".jpg"}
 
@@ -49,6 +54,7 @@ def run(
     shard: Shard = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    update: Update = False,
     format_name: Annotated[
         Literal["tiff", "png", "jpeg"],
         typer.Option("--format", help="16-bit TIFF or PNG, or 8-bit JPEG.", rich_help_panel=OUTPUT),
@@ -116,23 +122,46 @@ def run(
     """Restore photos: dual-pixel captures from their two views, others as single images."""
     with report_errors():
         from dpdeblur.framing import Crop, Framing
-        from dpdeblur.inference import Settings
         from dpdeblur.inputs import RUN_FOLDER
-        from dpdeblur.pipeline import Restoration, mark_run
+        from dpdeblur.markers import mark_run
+        from dpdeblur.outputs import Wanted
         from dpdeblur.readers import ReadOptions
-        from dpdeblur.writers import WriteOptions
+        from dpdeblur.stages import read_framed
 
         framing = Framing(None if crop is None else Crop(*crop), keep_aspect)
-        settings = Settings(
-            device=device,
-            precision=precision,
-            tile_px=tile,
-            overlap_px=overlap,
-            strength=strength,
-            max_memory_bytes=max_memory,
-            working_scale=scale,
-        )
         read_options = ReadOptions(black_level, white_level, linear, pixel_aspect, white_sheet, swap_views)
+
+        @functools.cache
+        def list_weights() -> frozenset[str]:
+            from dpdeblur.pipeline import list_candidates
+
+            return list_candidates(model, weights)
+
+        def make_task(reporter: Reporter) -> Restoration:
+            from dpdeblur.inference import Settings
+            from dpdeblur.pipeline import Restoration
+            from dpdeblur.writers import WriteOptions
+
+            return Restoration(
+                read_options=read_options,
+                write_options=WriteOptions(format=format_name, profile=profile),
+                settings=Settings(
+                    device=device,
+                    precision=precision,
+                    tile_px=tile,
+                    overlap_px=overlap,
+                    strength=strength,
+                    max_memory_bytes=max_memory,
+                    working_scale=scale,
+                ),
+                model=model,
+                weights=weights,
+                framing=framing,
+                announce=reporter.say,
+                advance=reporter.advance,
+            )
+
+        marker = mark_run(framing, read_options, strength=strength, scale=scale, profile=profile)
         suffix = _SUFFIXES[format_name]
         code = work_through(
             Selection(photos, recursive, files_from, null, twins, shard),
@@ -140,20 +169,11 @@ def run(
                 output=output,
                 folder_name=RUN_FOLDER,
                 name_outputs=lambda stem: (stem.with_name(stem.name + suffix),),
-                marker=mark_run(framing),
-                overwrite=overwrite,
+                wanted=Wanted(marker, list_weights, choose_redo(overwrite, update)),
                 log=log,
                 dry_run=dry_run,
             ),
-            lambda reporter: Restoration(
-                read_options=read_options,
-                write_options=WriteOptions(format=format_name, profile=profile),
-                settings=settings,
-                model=model,
-                weights=weights,
-                framing=framing,
-                announce=reporter.say,
-                advance=reporter.advance,
-            ),
+            functools.partial(read_framed, options=read_options, framing=framing),
+            make_task,
         )
     raise typer.Exit(code)

@@ -20,10 +20,11 @@ from dpdeblur.commands.options import (
     Recursive,
     Shard,
     SwapViews,
+    Update,
     WhiteLevel,
     WhiteSheet,
 )
-from dpdeblur.commands.photos import Results, Selection, work_through
+from dpdeblur.commands.photos import Results, Selection, choose_redo, work_through
 from dpdeblur.commands.reporter import report_errors
 from dpdeblur.errors import UsageError
 
@@ -36,6 +37,7 @@ def split(
     shard: Shard = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    update: Update = False,
     linear: Annotated[
         bool, typer.Option("--linear", help="Write linear light instead of sRGB.", rich_help_panel=OUTPUT)
     ] = False,
@@ -63,6 +65,7 @@ def split(
     """Export the left and right views of dual-pixel captures as NAME_left.tif and NAME_right.tif."""
     with report_errors():
         from dpdeblur.inputs import SPLIT_FOLDER
+        from dpdeblur.outputs import Wanted
         from dpdeblur.readers import ReadOptions
         from dpdeblur.views import Splitting
 
@@ -79,11 +82,10 @@ def split(
             output=output,
             folder_name=SPLIT_FOLDER,
             name_outputs=splitting.name_outputs,
-            marker=splitting.marker,
-            overwrite=overwrite,
+            wanted=Wanted(splitting.marker, redo=choose_redo(overwrite, update)),
             log=log,
             needs_two_views=True,
         )
         selection = Selection(photos, recursive, files_from, null, twins=False, shard=shard)
-        code = work_through(selection, results, lambda reporter: splitting)
+        code = work_through(selection, results, splitting.read, lambda reporter: splitting)
     raise typer.Exit(code)

@@ -29,9 +29,14 @@ except ImportError:  # Windows
 _LEFTOVER = re.compile(r"\..*\.dpdeblur-[0-9a-f]{8}\.part", re.DOTALL)
 _LEFTOVER_AGE_S = 24 * 3600
 
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+#: What the system says of a full disk or a used-up quota, and what to do then.
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+FREE_SPACE = "free some space and run again; finished photos are skipped"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
+
+#: The unfinished files of this process, for a process that has to end at once.
+_parts: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -66,6 +71,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             raise
         finally:
             file.close()
+            _parts.discard(part)
     except WriteError as error:  # a writer knows what is wrong, but not with which file
         raise WriteError(error.cause, path=path, remedy=error.remedy) from error
     except OSError as error:
@@ -74,14 +80,24 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def _create_part(path: Path) -> tuple[Path, BinaryIO]:
-    # a name may have 255 bytes, and the marks around it take 30
-    name = os.fsdecode(os.fsencode(path.name)[:200])
+    name = path.name
+    while len(os.fsencode(name)) > 200:  # a name may have 255 bytes, and the marks around it take 30
+        name = name[:-1]
     while True:
         part = path.with_name(f".{name}.dpdeblur-{secrets.token_hex(4)}.part")
         file = part.open("x+b")
+        _parts.add(part)
         if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return part, file
         file.close()  # another process took the newborn for a leftover: make another
+        _parts.discard(part)
+
+
+def drop_unfinished() -> None:
+    """Delete what is being written, before a process ends without waiting for it."""
+    for part in tuple(_parts):
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -112,8 +128,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _explain(error: OSError) -> tuple[str, str]:
     """Return what is wrong and what to do about it."""
-    if error.errno in _FULL:
-        return "the disk is full", "free some space and run again; finished photos are skipped"
+    if error.errno in FULL:
+        return "the disk is full", FREE_SPACE
     if error.errno in _FORBIDDEN:
         return "the folder cannot be written to", "choose another with --output, or change its permissions"
     if error.errno in _MISSING:
@@ -132,9 +148,11 @@ def clear_leftovers(folder: Path) -> tuple[Path, ...]:
     Returns:
         The files deleted. Files that a living process is writing, and ones that cannot be deleted, stay.
     """
-    if not folder.is_dir():
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # not there yet, or not to be looked into: nothing can be cleared
         return ()
-    return tuple(path for path in sorted(folder.iterdir()) if _LEFTOVER.fullmatch(path.name) and _clear(path))
+    return tuple(folder / name for name in names if _LEFTOVER.fullmatch(name) and _clear(folder / name))
 
 
 def _clear(path: Path) -> bool:

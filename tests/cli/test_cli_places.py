@@ -65,19 +65,54 @@ def test_a_file_of_another_program_is_never_replaced(gkmnet: Path, single_cr2: P
 # What is done already
 
 
-def test_a_finished_photo_is_skipped_and_said_so(gkmnet: Path, brighter: Path, tmp_path: Path) -> None:
+def test_a_finished_photo_is_skipped_and_said_so(gkmnet: Path, tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", draw_codes())
     run(gkmnet, tmp_path / "a.tif")
     result = tmp_path / "deblurred" / "a.tif"
-    before = result.read_bytes()
+    before = result.stat().st_mtime_ns
     write_tiff(tmp_path / "b.tif", draw_codes())
-    again = run(brighter, tmp_path)
+    again = run(gkmnet, tmp_path)
     assert again.code == 0
     assert f"{tmp_path / 'a.tif'}: already done" in again.stderr
     assert "1 done, 1 already done" in again.stderr
-    assert result.read_bytes() == before
-    assert run(brighter, tmp_path, "--overwrite").code == 0
-    assert result.read_bytes() != before
+    assert result.stat().st_mtime_ns == before
+    assert run(gkmnet, tmp_path, "--overwrite").code == 0
+    assert result.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("change", ["weights", "strength", "scale", "profile", "keep-aspect", "photo"])
+def test_what_changed_since_is_noticed_and_made_again_on_demand(
+    gkmnet: Path, brighter: Path, tmp_path: Path, change: str
+) -> None:
+    for name in "ab":
+        write_tiff(tmp_path / f"{name}.tif", draw_codes())
+    assert run(gkmnet, tmp_path).code == 0
+    results = [tmp_path / "deblurred" / f"{name}.tif" for name in "ab"]
+    before = [path.read_bytes() for path in results]
+    options = {"strength": ["0.5"], "scale": ["0.5"], "profile": ["linear"], "keep-aspect": []}.get(change)
+    options = [] if options is None else [f"--{change}", *options]
+    weights = brighter if change == "weights" else gkmnet
+    if change == "photo":
+        write_tiff(tmp_path / "a.tif", draw_codes()[::-1])
+    refused = run(weights, tmp_path, *options)
+    assert refused.code == 1
+    assert f"{results[0]}: " in refused.stderr
+    assert "give --update to make it again" in refused.stderr
+    assert [path.read_bytes() for path in results] == before
+    planned = run(weights, tmp_path, *options, "--update", "--dry-run").stdout
+    assert planned.count("already done") == (1 if change == "photo" else 0)
+    updated = run(weights, tmp_path, *options, "--update")
+    assert updated.code == 0
+    assert ("1 done, 1 already done" if change == "photo" else "2 done") in updated.stderr
+    assert results[0].read_bytes() != before[0]
+    assert "2 already done" in run(weights, tmp_path, *options, "--update").stderr
+
+
+def test_how_a_photo_is_computed_is_no_change(gkmnet: Path, tmp_path: Path) -> None:
+    write_tiff(tmp_path / "a.tif", draw_codes())
+    assert run(gkmnet, tmp_path).code == 0
+    options = ["--tile", "32", "--overlap", "4", "--precision", "fp32", "--max-memory", "900M"]
+    assert "1 already done" in run(gkmnet, tmp_path, *options).stderr
 
 
 def test_a_batch_that_is_done_is_no_failure(gkmnet: Path, tmp_path: Path) -> None:
@@ -95,7 +130,7 @@ def test_a_preview_is_a_part_of_the_result_and_gives_way_to_it(gkmnet: Path, tmp
     np.testing.assert_array_equal(tifffile.imread(result), codes)
     refused = run(gkmnet, path, "--crop", "3,5,20,10")
     assert refused.code == 1
-    assert "holds another result (run)" in refused.stderr
+    assert "holds another result (run scale=1)" in refused.stderr
 
 
 def test_what_a_killed_run_left_is_cleared(gkmnet: Path, tmp_path: Path) -> None:

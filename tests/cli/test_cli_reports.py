@@ -23,7 +23,7 @@ def test_the_log_has_an_object_a_photo(gkmnet: Path, single_cr2: Path, truncated
     for _ in range(2):
         run(gkmnet, single_cr2, truncated_cr2, tmp_path / "gone.cr2", "-o", tmp_path / "o", "--log", log)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [(Path(entry["files"][0]).name, entry["status"]) for entry in entries] == [
+    assert [(Path(entry["input"][0]).name, entry["status"]) for entry in entries] == [
         ("gone.cr2", "failed"),
         ("single.cr2", "done"),
         ("truncated.cr2", "failed"),
@@ -31,12 +31,49 @@ def test_the_log_has_an_object_a_photo(gkmnet: Path, single_cr2: Path, truncated
         ("single.cr2", "skipped"),
         ("truncated.cr2", "failed"),
     ]
+    fields = "input output status error kind network weights device precision tile_px seconds clipped_share warnings"
+    assert all(set(fields.split()) <= entry.keys() for entry in entries)
     done, failed = entries[1], entries[2]
-    assert done["outputs"] == [str(tmp_path / "o" / "single.tif")]
+    assert done["output"] == [str(tmp_path / "o" / "single.tif")]
     assert done["megapixels"] == pytest.approx(64 * 96 / 1e6)
     assert (done["network"], done["device"], done["precision"], done["working_scale"]) == ("gkmnet", "cpu", "fp32", 1)
+    assert (done["kind"], done["error"], done["warnings"], done["tile_px"] > 0) == ("raw", None, [], True)
     assert set(done["seconds"]) == {"read", "process", "write"}
     assert failed["error"].startswith(f"{truncated_cr2}: ")
+    assert (failed["kind"], failed["output"]) == (None, [str(tmp_path / "o" / "truncated.tif")])
+
+
+def test_split_logs_the_clipped_share(dual_cr2: Path, tmp_path: Path) -> None:
+    assert call("split", dual_cr2, "-o", tmp_path / "o", "--log", tmp_path / "log").code == 0
+    entry = json.loads((tmp_path / "log").read_text())
+    assert (entry["kind"], entry["clipped_share"], entry["network"]) == ("canon", 0, None)
+    assert [Path(path).name for path in entry["output"]] == ["dual_left.tif", "dual_right.tif"]
+
+
+def test_a_photo_is_never_taken_for_the_log(gkmnet: Path, single_cr2: Path, tmp_path: Path) -> None:
+    before = single_cr2.read_bytes()
+    photo = write_tiff(tmp_path / "a.tif", draw_codes())
+    refused = run(gkmnet, "--log", single_cr2, photo)  # the log's name was forgotten
+    assert (refused.code, single_cr2.read_bytes()) == (2, before)
+    assert f"{single_cr2}: is no log, it holds something else" in refused.stderr
+
+
+def test_a_log_whose_last_line_was_cut_off_goes_on_in_a_new_one(gkmnet: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text('{"input": ["a.tif"], "sta')
+    run(gkmnet, write_tiff(tmp_path / "a.tif", draw_codes()), "--log", tmp_path / "log")
+    assert [json.loads(line)["status"] for line in (tmp_path / "log").read_text().splitlines()[1:]] == ["done"]
+
+
+def test_the_summary_lists_what_failed(gkmnet: Path, truncated_cr2: Path, tmp_path: Path) -> None:
+    photo = write_tiff(tmp_path / "a.tif", draw_codes())
+    lines = run(gkmnet, truncated_cr2, photo, tmp_path / "gone.cr2", "-o", tmp_path / "o").stderr.splitlines()
+    start = lines.index("failed:")
+    assert lines[start - 1].startswith("1 done, 2 failed in ")
+    assert lines[start + 1] == f"  {tmp_path / 'gone.cr2'}: no such file; check the name"
+    assert lines[start + 2].startswith(f"  {truncated_cr2}: ")
+    assert len(lines) == start + 3
+    alone = run(gkmnet, truncated_cr2, "-o", tmp_path / "o").stderr
+    assert "failed:" not in alone  # the line stands right above
 
 
 def test_the_device_and_precision_are_always_said(gkmnet: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_result_keeps_the_exif_and_says_how_it_was_made(brighter: Path, dual_c
     assert read_tags(result, *kept) == read_tags(dual_cr2, *kept)
     (software,) = read_tags(result, "-Software")
     assert software.startswith("dpdeblur ")
-    assert "run; network gkmnet, weights " in software
+    assert "(run strength=0.5 scale=1; network gkmnet, weights " in software
     assert "strength 0.5, working scale 1" in software
 
 
