@@ -18,7 +18,7 @@ import torch
 from dpdeblur.change import apply_change, mean_views, reduce_image, to_linear_srgb
 from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.devices import DTYPES, choose_device, choose_precision, measure_free_bytes
-from dpdeblur.errors import DpDeblurError, NoSecondViewError
+from dpdeblur.errors import NoSecondViewError, OutOfMemoryError
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image, Photo
@@ -108,7 +108,7 @@ class Restorer:
 
         Raises:
             NoSecondViewError: The network needs two views and the photo has one.
-            DpDeblurError: Memory does not suffice for any tile.
+            OutOfMemoryError: Memory does not suffice for any tile.
         """
         views = self._collect_views(photo)
         if self.card.released:
@@ -171,7 +171,7 @@ class Restorer:
                 if not _is_out_of_memory(error):
                     raise
                 if all(side <= smallest for side, smallest in zip(plan.tile, network.min_size, strict=True)):
-                    raise DpDeblurError(
+                    raise OutOfMemoryError(
                         "not enough memory for the smallest tile", remedy="close other programs or use --device cpu"
                     ) from error
             if self._device.type == "cuda":
