@@ -67,12 +67,12 @@ class Directory:
 class Source:
     """A stretch of an open file from which only what is there can be read, and only so much in all."""
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(self, file: BinaryIO, start: int, size: int, budget: list[int] | None = None) -> None:
         """Look at `size` bytes of `file` from `start` on; offsets count from `start`."""
         self._file = file
         self._start = start
         self.size = size
-        self._budget = _BUDGET_BYTES
+        self._budget = [_BUDGET_BYTES] if budget is None else budget  # one number, shared with all windows
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes at `offset`.
@@ -82,8 +82,8 @@ class Source:
         """
         if offset < 0 or size < 0 or offset + size > self.size:
             raise DamagedError(f"{size} bytes at {offset} lie outside the file")
-        self._budget -= size
-        if self._budget < 0:
+        self._budget[0] -= size
+        if self._budget[0] < 0:
             raise DamagedError("the metadata claims to be larger than metadata can be")
         self._file.seek(self._start + offset)
         data = self._file.read(size)
@@ -92,10 +92,14 @@ class Source:
         return data
 
     def window(self, offset: int, size: int) -> Source:
-        """Return a stretch of this stretch."""
+        """Return a stretch of this stretch.
+
+        Raises:
+            DamagedError: It reaches outside.
+        """
         if offset < 0 or size < 0 or offset + size > self.size:
             raise DamagedError(f"{size} bytes at {offset} lie outside the file")
-        return Source(self._file, self._start + offset, size)
+        return Source(self._file, self._start + offset, size, self._budget)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +162,7 @@ def read_directory(
     lost = count - present
     for index in range(present):
         tag, kind, number = struct.unpack_from(byte_order + ("HHQ" if big else "HHI"), table, index * entry_bytes)
-        if not wanted(tag) or tag in places:
+        if not wanted(tag):
             continue
         size = number * sizes.get(kind, 0)
         place = offset + count_bytes + index * entry_bytes + entry_bytes - inline
@@ -166,8 +170,8 @@ def read_directory(
             field = table[(index + 1) * entry_bytes - inline : (index + 1) * entry_bytes]
             place = struct.unpack(byte_order + ("Q" if big else "I"), field)[0] + value_shift
         try:
-            if kind not in sizes:
-                raise DamagedError(f"type {kind} is unknown")
+            if kind not in sizes or tag in places:
+                raise DamagedError(f"type {kind} is unknown, or tag {tag} is there twice")
             entries.append(Entry(tag, kind, source.read(place, size)))
         except DamagedError:
             lost += 1
@@ -216,17 +220,19 @@ def pack_directory(entries: Iterable[Entry], byte_order: ByteOrder, offset: int)
         The directory with its values behind it, of even length, and tag -> where its value begins.
     """
     entries = tuple(entries)
-    table = struct.pack(byte_order + "H", len(entries))
-    values = b""
+    table = [struct.pack(byte_order + "H", len(entries))]
+    values: list[bytes] = []
     places: dict[int, int] = {}
-    values_start = offset + 2 + 12 * len(entries) + 4
-    for entry in entries:
-        table += struct.pack(byte_order + "HHI", entry.tag, entry.type, len(entry.value) // TYPE_BYTES[entry.type])
+    values_at = offset + 2 + 12 * len(entries) + 4
+    for index, entry in enumerate(entries):
+        count = len(entry.value) // TYPE_BYTES[entry.type]
+        table.append(struct.pack(byte_order + "HHI", entry.tag, entry.type, count))
         if len(entry.value) <= 4:
-            places[entry.tag] = offset + len(table)
-            table += entry.value.ljust(4, b"\0")
+            places[entry.tag] = offset + 2 + 12 * index + 8
+            table.append(entry.value.ljust(4, b"\0"))
         else:
-            places[entry.tag] = values_start + len(values)
-            table += struct.pack(byte_order + "I", places[entry.tag])
-            values += entry.value + bytes(len(entry.value) % 2)
-    return table + bytes(4) + values, places
+            places[entry.tag] = values_at
+            table.append(struct.pack(byte_order + "I", values_at))
+            values.append(entry.value + bytes(len(entry.value) % 2))
+            values_at += len(values[-1])
+    return b"".join((*table, bytes(4), *values)), places

@@ -23,6 +23,12 @@ D50_XYZ = (0.9642, 1.0, 0.8249)
 
 #: A profile larger than this is not a matrix profile; nothing is allocated for it.
 MAX_PROFILE_BYTES = 64 << 20
+#: What of a profile is read.
+_TAGS = frozenset((b"desc", b"kTRC", b"rTRC", b"gTRC", b"bTRC", b"rXYZ", b"gXYZ", b"bXYZ"))
+#: A curve for 16-bit values needs no more samples, and none of the tags above more bytes.
+_MAX_SAMPLES = 65536
+_MAX_TAG_BYTES = 12 + 2 * _MAX_SAMPLES
+_MAX_NAME = 80
 
 
 class Curve(Protocol):
@@ -221,8 +227,10 @@ def _read_tags(icc: bytes) -> dict[bytes, bytes]:
     tags = {}
     for index in range(count):
         signature, offset, size = struct.unpack_from(">4sII", icc, 132 + 12 * index)
-        if offset + size > len(icc):
-            raise ValueError(f"the profile's tag {signature!r} points behind its end")
+        if signature not in _TAGS:
+            continue
+        if offset + size > len(icc) or size > _MAX_TAG_BYTES:
+            raise ValueError(f"the profile's tag {signature!r} is longer than it can be")
         tags[signature] = icc[offset : offset + size]
     return tags
 
@@ -234,13 +242,15 @@ def _decode_xyz(data: bytes) -> tuple[float, ...]:
 
 
 def _decode_text(data: bytes) -> str:
+    """Return a name that fits into a line."""
+    text = ""
     if data[:4] == b"desc" and len(data) >= 12:
         length = struct.unpack_from(">I", data, 8)[0]
-        return data[12 : 12 + length].rstrip(b"\0").decode("latin-1")
-    if data[:4] == b"mluc" and len(data) >= 28:
+        text = data[12 : 12 + length].rstrip(b"\0").decode("latin-1")
+    elif data[:4] == b"mluc" and len(data) >= 28:
         length, offset = struct.unpack_from(">II", data, 20)
-        return data[offset : offset + length].decode("utf-16-be", "replace")
-    return ""
+        text = data[offset : offset + length].decode("utf-16-be", "replace")
+    return "".join(letter for letter in text[: 2 * _MAX_NAME] if letter.isprintable())[:_MAX_NAME]
 
 
 def _decode_curve(data: bytes) -> ParametricCurve | TableCurve:
@@ -252,9 +262,9 @@ def _decode_curve(data: bytes) -> ParametricCurve | TableCurve:
     count = struct.unpack_from(">I", data, 8)[0]
     if count == 0:
         return ParametricCurve(1.0)
-    codes = np.frombuffer(data, ">u2", count=count, offset=12) if len(data) >= 12 + 2 * count else np.empty(0)
-    if len(codes) == 0:
+    if len(data) < 12 + 2 * count:
         raise ValueError("a tone curve is cut short")
+    codes = np.frombuffer(data, ">u2", count=count, offset=12)
     if count == 1:
         return _check_curve(ParametricCurve(float(codes[0]) / 256))
     if np.any(np.diff(codes.astype(int)) < 0) or codes[0] == codes[-1]:
@@ -277,6 +287,12 @@ def _decode_parameters(kind: int, data: bytes) -> ParametricCurve:
 
 
 def _check_curve(curve: ParametricCurve) -> ParametricCurve:
-    if curve.gamma <= 0 or curve.a <= 0 or curve.c < 0:
-        raise ValueError("a parametric curve is not rising")
+    """Refuse a curve that falls, or that no number is taken through to a number."""
+    if not 0.1 <= curve.gamma <= 10 or curve.a <= 0 or curve.c < 0:
+        raise ValueError("a parametric curve is not rising, or is no tone curve")
+    with np.errstate(all="ignore"):
+        decoded = curve.decode(np.linspace(0, 1, 1025, dtype=np.float32))
+        is_usable = np.isfinite(decoded).all() and np.isfinite(curve.encode(decoded)).all()
+        if not is_usable or np.diff(decoded).min() < -1e-3 or not 0.01 < decoded[-1] - decoded[0] < 100:
+            raise ValueError("a parametric curve is not rising, or is no tone curve")
     return curve
