@@ -36,12 +36,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dpdeblur.networks.gkmnet import GKMNet, build_pyramid
 from dpdeblur.networks.network import Network
-from dpdeblur.training.loop import restore_pair
 from dpdeblur.training.losses import charbonnier
+from dpdeblur.training.papers import halve_every_60_epochs
 from dpdeblur.training.reblur import ReblurNetwork
 from dpdeblur.training.recipe import Objective, Outcome, Pair, Progress, Recipe
+from dpdeblur.training.restore import reduce_reference, restore_scales
 from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.warping import estimate_flow, mask_by_length, mask_by_motion, warp
 
@@ -116,30 +116,23 @@ class JdrlObjective(Objective):
         return moved, inside * MASKS[self.options.mask](flow, self.options.threshold)
 
 
-def restore_scales(network: Network, batch: Pair) -> list[Tensor]:
-    """The network's results on a batch, encoded: at full size, and for GKMNet at half and quarter size as well."""
-    if isinstance(network, GKMNet):
-        return network.forward_scales(build_pyramid(blend_views(batch.left, batch.right)))
-    return [restore_pair(network, network.views, batch.left, batch.right)]
-
-
 def compare_scales(results: Sequence[Tensor], reference: Tensor, mask: Tensor) -> Tensor:
     """Sum over the scales of the masked Charbonnier distance between a result and the reference reduced to its size."""
-    references, masks = (build_pyramid(picture)[: len(results)] for picture in (reference, mask))
+    references, masks = (reduce_reference(picture, len(results)) for picture in (reference, mask))
     terms = [charbonnier(m * r.float(), m * s) for r, s, m in zip(results, references, masks, strict=True)]
     return torch.stack(terms).sum()
 
 
-def halve_learning_rate(progress: Progress) -> float:
-    """The paper's schedule: half the learning rate after every 60 epochs."""
-    return float(0.5 ** (progress.epoch // 60))
+def make_jdrl_objective(network: Network) -> Objective:
+    """JDRL's objective, with the paper's numbers."""
+    return JdrlObjective(JdrlOptions())
 
 
 JDRL = Recipe(
     name="jdrl",
-    source="Li et al., AAAI 2023: misaligned pairs. It names no batch size; 4 is DPDD's custom.",
-    make_objective=lambda network: JdrlObjective(JdrlOptions()),
-    schedule=halve_learning_rate,
+    source="Li, Ren, Shu and Zuo, AAAI 2023, for any network; it names no batch size, 4 is DPDD's custom.",
+    make_objective=make_jdrl_objective,
+    schedule=halve_every_60_epochs,
     network="gkmnet",
     epochs=100,
     learning_rate=2e-5,

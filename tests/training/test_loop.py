@@ -2,17 +2,28 @@
 
 import csv
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from dpdeblur.errors import UsageError
 from dpdeblur.networks import NETWORKS
-from dpdeblur.training.loop import TrainOptions, compute_loss, train
-from dpdeblur.training.losses import charbonnier, gradient_difference, structural_dissimilarity
-from dpdeblur.training.scenes import load_scenes, measure_psnr, score_scenes
+from dpdeblur.training.loop import Run, train
+from dpdeblur.training.options import TrainOptions, resolve_recipe
+from dpdeblur.training.processes import Processes
+from dpdeblur.training.recipe import Progress
+from dpdeblur.training.scenes import load_scenes
+from dpdeblur.training.sources import MixedSource
 from dpdeblur.training.textures import draw_textures
+from dpdeblur.training.validation import Judge
 
 FORM = {"base": 4, "blocks": 1, "psf_blocks": 1, "srp_blocks": 1}
 
@@ -45,82 +56,202 @@ def options(tmp_path) -> TrainOptions:
     )
 
 
+def _arguments(options: TrainOptions) -> list[str]:
+    """The options as `python -m dpdeblur.training` takes them."""
+    defaults = TrainOptions()
+    words = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value != getattr(defaults, field.name):
+            words += [f"--{field.name.replace('_', '-')}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return words
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _state(folder: Path) -> dict:
+    return torch.load(folder / "state.pt", weights_only=True)
+
+
+def _assert_same_weights(one: Path, other: Path) -> None:
+    first, second = _state(one), _state(other)
+    assert first["step"] == second["step"]
+    for part in ("trainee", "average"):
+        for name, tensor in first[part].items():
+            assert torch.equal(tensor, second[part][name]), name
+    for index, moments in first["optimizer"]["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(value, second["optimizer"]["state"][index][name])
+
+
 def test_a_run_leaves_weights_state_log_and_pictures(options: TrainOptions):
     scores = train(options)
     assert set(scores) == {"pixel@1", "pixel@0.5"}
     network = NETWORKS["k3dn"].build(**FORM)
     network.load_state_dict(torch.load(options.out / "best.pt", weights_only=True))
     assert (options.out / "contact.jpg").stat().st_size > 1000
-    with (options.out / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(options.out)
     assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert {"loss", "psnr_in", "psnr_out", "pixel@1", "pixel@0.5"} <= set(rows[-1])
+    assert rows[0]["loss"] == "nan" and float(rows[1]["loss"]) > 0
 
 
-def test_a_stopped_run_goes_on_where_it_was(options: TrainOptions):
-    train(dataclasses.replace(options, steps=2))
-    first = torch.load(options.out / "state.pt", weights_only=True)
+def test_without_real_scenes_a_run_is_judged_by_simulated_ones_it_does_not_train_on(options: TrainOptions):
+    photos = options.textures
+    assert photos is not None
+    for number in range(2):
+        cv2.imwrite(str(photos / f"more{number}.png"), draw_textures(1, seed=number + 5)[0])
+    scores = train(dataclasses.replace(options, scenes=None, steps=1))
+    assert set(scores) == {"simulated@1"}
+    assert (options.out / "contact.jpg").stat().st_size > 1000
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_weights_bit_for_bit(options: TrainOptions, tmp_path: Path):
+    options = dataclasses.replace(options, steps=12, save_every=0.0, score_every=1e9)
+    command = [sys.executable, "-m", "dpdeblur.training", *_arguments(options)]
+    process = subprocess.Popen(command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (
+        (options.out / "state.pt").exists() and 3 <= _state(options.out)["step"] < 12
+    ):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert 3 <= _state(options.out)["step"] < 12
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     train(options)
-    second = torch.load(options.out / "state.pt", weights_only=True)
+    train(dataclasses.replace(options, out=tmp_path / "whole"))
+    torch.set_num_threads(threads)
+    _assert_same_weights(options.out, tmp_path / "whole")
+
+
+def test_a_stopped_run_keeps_its_log_and_its_average(options: TrainOptions):
+    train(dataclasses.replace(options, steps=2))
+    first = _state(options.out)
+    train(options)
+    second = _state(options.out)
     assert (first["step"], second["step"]) == (2, 4)
     assert second["minutes"] > first["minutes"]
-    assert not torch.equal(first["generator"], second["generator"])
+    assert not torch.equal(first["ranks"][0]["source"]["generator"], second["ranks"][0]["source"]["generator"])
+    assert [row["step"] for row in _rows(options.out)] == ["0", "1", "2", "3", "4"]
+
+
+def test_rows_after_the_last_saved_state_are_taken_back(options: TrainOptions):
+    train(dataclasses.replace(options, steps=2))
+    with (options.out / "log.csv").open("a") as file:
+        file.write("3,0.1,0,0,0,0,0,0\n4,0.1,0")
+    train(options)
+    rows = _rows(options.out)
+    assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert float(rows[-2]["loss"]) > 0 and None not in rows[-1].values()
+
+
+def test_two_processes_train_as_one(options: TrainOptions, tmp_path: Path):
+    # DPANet normalises nothing over a batch, so halves of a batch are as good as the whole
+    options = dataclasses.replace(
+        options, network="dpanet", form={"width": 4}, learning_rate=0.2, steps=3, precision="fp32", score_every=1e9
+    )
+    folder = tmp_path / "two"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "dpdeblur.training", *_arguments(dataclasses.replace(options, out=folder))]
+    subprocess.run(command, env=_environment(), check=True, capture_output=True, timeout=120)
+    state = _state(folder)
+    assert state["step"] == 3 and len(state["ranks"]) == 2
+    # the same by hand: the samples of both processes as one batch
+    whole = Run(dataclasses.replace(options, out=tmp_path / "one"), Processes("cpu"))
+    parts = []
+    for rank in range(2):
+        part = Run(dataclasses.replace(options, out=tmp_path / "part", batch=1), Processes("cpu", rank))
+        parts.append(part.state.source)
+    before = {name: tensor.clone() for name, tensor in whole.state.trainee.state_dict().items()}
+    whole.state.source = MixedSource(parts)
+    whole.go()
+    moved = 0.0
+    for name, tensor in whole.state.trainee.state_dict().items():
+        torch.testing.assert_close(tensor, state["trainee"][name], atol=1e-4, rtol=0)
+        moved = max(moved, float((tensor - before[name]).abs().max()))
+    assert moved > 2e-3
+
+
+def test_a_state_of_two_processes_is_not_taken_up_by_one(options: TrainOptions):
+    train(dataclasses.replace(options, steps=1))
+    state = _state(options.out)
+    state["ranks"] = state["ranks"] * 2
+    torch.save(state, options.out / "state.pt")
+    with pytest.raises(UsageError, match="2 processes"):
+        train(options)
+
+
+def test_another_networks_state_is_refused(options: TrainOptions):
+    train(dataclasses.replace(options, steps=1))
+    with pytest.raises(UsageError, match="another kind of run"):
+        train(dataclasses.replace(options, network="gkmnet", form={}))
 
 
 def test_a_network_that_breaks_is_reported_instead_of_saved(options: TrainOptions, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dpdeblur.training.loop._score", lambda *arguments: {"pixel@1": float("nan")})
+    monkeypatch.setattr("dpdeblur.training.validation.Judge.score", lambda *_: {"pixel@1": float("nan")})
     with pytest.raises(FloatingPointError, match="not finite"):
         train(options)
     assert not (options.out / "best.pt").exists()
 
 
-def test_gkmnet_is_supervised_at_all_three_scales():
-    generator = torch.Generator().manual_seed(0)
-    batch = tuple(torch.rand(1, 3, 32, 32, generator=generator) for _ in range(3))
-    network = NETWORKS["gkmnet"].build()
-    loss, result = compute_loss(network, 1, batch, gradient_weight=0.0)
-    # untrained, it is the identity: the loss is that of the blurred pyramid itself
-    from dpdeblur.networks.gkmnet import build_pyramid
-    from dpdeblur.training.scenes import blend_views
-
-    levels = zip(build_pyramid(blend_views(*batch[:2])), build_pyramid(batch[2]), strict=True)
-    expected = sum(float(charbonnier(blurred, sharp)) for blurred, sharp in levels)
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
-    torch.testing.assert_close(result, blend_views(*batch[:2]), atol=1e-5, rtol=0)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_every_precision_changes_the_weights_and_keeps_them_finite(options: TrainOptions, precision: str):
+    train(dataclasses.replace(options, steps=2, precision=precision, score_every=1e9))
+    state = _state(options.out)
+    network = NETWORKS["k3dn"].build(**FORM)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state["trainee"].values())
+    assert not torch.equal(state["trainee"]["network.output.weight"], network.output.weight)
 
 
-def test_losses_have_their_closed_forms():
-    zero, ones = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
-    assert float(charbonnier(zero, ones)) == pytest.approx((1 + 1e-6) ** 0.5)
-    assert float(charbonnier(zero, zero)) == pytest.approx(1e-3)
-    ramp = torch.arange(16.0).expand(1, 3, 16, 16)
-    assert float(gradient_difference(ramp, zero)) == pytest.approx(1.0)
+def test_what_is_frozen_by_name_stays_as_it_was_built(options: TrainOptions):
+    dpanet = dataclasses.replace(options, network="dpanet", form={"width": 4}, freeze="_field.", steps=2)
+    train(dpanet)
+    trainee = _state(options.out)["trainee"]
+    fields = [tensor for name, tensor in trainee.items() if "_field." in name]
+    assert len(fields) == 32 and not any(bool(tensor.any()) for tensor in fields)
+    assert bool(trainee["network.output.2.weight"].any())
 
 
-def test_structural_dissimilarity_agrees_with_scikit_image():
-    from skimage.metrics import structural_similarity
-
-    rng = np.random.default_rng(3)
-    one = rng.random((48, 40, 3)).astype(np.float64)
-    other = np.clip(one + rng.normal(0, 0.1, one.shape), 0, 1)
-    as_published = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    _, full = structural_similarity(one, other, data_range=1, channel_axis=-1, full=True, **as_published)
-    # scikit-image's window has the same 11 pixels; ours keeps only positions where it lies inside the picture
-    expected = 1 - full[5:-5, 5:-5].mean()
-    tensors = (torch.from_numpy(x).permute(2, 0, 1)[None] for x in (one, other))
-    assert float(structural_dissimilarity(*tensors)) == pytest.approx(expected, abs=1e-6)
-
-
-def test_psnr_of_the_scenes_is_blind_to_an_affine_change(options: TrainOptions):
+def test_a_run_on_the_mean_of_the_views_cannot_tell_them_apart(options: TrainOptions):
+    assert options.scenes is not None
     scene = load_scenes(options.scenes, "cpu")[0]
-    noise = 0.1 * torch.randn(scene.reference.shape, generator=torch.Generator().manual_seed(0))
-    noisy = (scene.reference * 0.5 + 0.2 + 0.5 * noise).clamp(0, 1)
-    plain = float(-10 * torch.log10(noise[..., 12:-12, 12:-12].pow(2).mean()))
-    assert measure_psnr(noisy, scene.reference) == pytest.approx(plain, abs=0.6)
+    swapped = dataclasses.replace(scene, left=scene.right**2, right=scene.left)
+    other = dataclasses.replace(scene, left=scene.left, right=scene.right**2)
+    network = NETWORKS["k3dn"].build(**FORM).eval()
+    with torch.no_grad():
+        network.output.weight += 0.1 * torch.randn(network.output.weight.shape)
+    blind = [Judge([s], mean_views=True).score(network)["pixel@1"] for s in (swapped, other)]
+    seeing = [Judge([s], mean_views=False).score(network)["pixel@1"] for s in (swapped, other)]
+    assert blind[0] == pytest.approx(blind[1], abs=1e-4)
+    assert abs(seeing[0] - seeing[1]) > 1e-3
 
 
-def test_doing_nothing_gains_nothing_and_the_reference_gains_much(options: TrainOptions):
-    scenes = load_scenes(options.scenes, "cpu")
-    scales = {"pixel": (1.0,)}
-    assert score_scenes(lambda left, right: (left + right) / 2, scenes, scales)["pixel@1"] == pytest.approx(0, abs=1e-6)
-    assert score_scenes(lambda left, right: scenes[0].reference, scenes, scales)["pixel@1"] > 20
+def test_what_does_not_fit_together_is_said_in_one_line(options: TrainOptions):
+    for changes, match in (
+        ({"recipe": "none"}, "no recipe"),
+        ({"textures": None}, "nothing to train on"),
+        ({"network": "none"}, "no network"),
+        ({"recipe": "k3dn", "network": "gkmnet"}, "own kernels"),
+        ({"recipe": "gkmnet", "gradient_weight": 1.0}, "no gradient term"),
+        ({"family_shares": (1.0, 0.0)}, "4 numbers"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            train(dataclasses.replace(options, **changes))
+
+
+def test_options_go_before_the_recipe_and_the_recipe_before_nothing(options: TrainOptions):
+    recipe = resolve_recipe(TrainOptions(recipe="gkmnet", textures=options.textures, learning_rate=3e-4))
+    assert (recipe.network, recipe.batch, recipe.height, recipe.learning_rate) == ("gkmnet", 4, 256, 3e-4)
+    shipped = resolve_recipe(TrainOptions(textures=options.textures))
+    assert (shipped.batch, shipped.height, shipped.width, shipped.learning_rate) == (16, 288, 224, 5e-4)
+    assert (shipped.decay, shipped.average, shipped.betas, shipped.clip_norm) == (1e-4, 0.999, (0.9, 0.99), 0.5)
+    assert shipped.schedule(Progress(0, 0.0, 1)) == pytest.approx(1 / 200)
+    assert shipped.schedule(Progress(1000, 0.5, 1)) == pytest.approx(0.01 + 0.99 / 2)
