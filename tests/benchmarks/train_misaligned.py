@@ -33,15 +33,17 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.network import Network
 from dpdeblur.training.data import SceneOptions, simulate_batches
-from dpdeblur.training.jdrl import JdrlObjective, JdrlOptions, compare_scales, restore_scales
+from dpdeblur.training.jdrl import JdrlObjective, JdrlOptions, compare_scales
 from dpdeblur.training.recipe import Objective, Outcome, Pair, Progress
+from dpdeblur.training.restore import restore_scales
 from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.textures import load_textures
-from dpdeblur.training.warping import estimate_flow, fit_motion, measure_length, place_pixels, warp
+from dpdeblur.training.warping import estimate_flow, fit_motion, mask_by_motion, measure_length, place_pixels, warp
 from dpdeblur.weights import load_weights
 
 BORDER_PX = 16
@@ -114,7 +116,7 @@ def draw_batches(pairs: Pairs, batch: int, seed: int) -> Iterator[Tensor]:
 
 
 def train_arm(
-    name: str, network: Network, pairs: Pairs, references: Tensor, objective: Objective, options: argparse.Namespace
+    network: Network, pairs: Pairs, references: Tensor, objective: Objective, options: argparse.Namespace
 ) -> dict[str, float]:
     """Train a network in place; returns seconds a step and the share of pixels that the masks kept."""
     network.train()
@@ -122,7 +124,9 @@ def train_arm(
     optimizer = torch.optim.Adam(trained, lr=options.learning_rate)
     kept: list[float] = []
     started = time.monotonic()
-    for step, index in zip(range(options.steps), draw_batches(pairs, options.batch, options.seed), strict=False):
+    for step, index in zip(
+        tqdm(range(options.steps), disable=None), draw_batches(pairs, options.batch, options.seed), strict=False
+    ):
         done = step / options.steps
         rate = options.learning_rate * min(1, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimizer.param_groups:
@@ -137,10 +141,7 @@ def train_arm(
         optimizer.step()
         if "kept" in outcome.figures and progress.epoch >= JdrlOptions.initial_epochs:
             kept.append(float(outcome.figures["kept"]))
-        if step % 25 == 24:
-            terms = {key: round(float(value), 4) for key, value in outcome.figures.items()}
-            print(f"  {name} step {step + 1} loss {float(outcome.loss.detach()):.4f} {terms}", flush=True)
-    figures = {"seconds_per_step": (time.monotonic() - started) / options.steps}
+    figures = {"s/step": (time.monotonic() - started) / options.steps}
     return figures | ({"kept": sum(kept) / len(kept)} if kept else {})
 
 
@@ -176,12 +177,18 @@ def score_arm(network: Network | None, pairs: Pairs) -> tuple[dict[str, float], 
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}, results
 
 
+def draw_mask(result: Tensor, moved: Tensor) -> Tensor:
+    """JDRL's mask of a result and its reference, (3, H, W): white where the reference, warped, is learned from."""
+    flow = estimate_flow(result[None], moved[None].float())
+    kept = warp(moved[None].float(), flow)[1] * mask_by_motion(flow, JdrlOptions.threshold)
+    return kept[0].expand(3, -1, -1)
+
+
 def draw_sheet(path: Path, columns: dict[str, list[Tensor]], rows: int) -> None:
-    """Write the first test pairs side by side, a column each: named in the order of the printed list."""
+    """Write the first test pairs side by side, a column each."""
     strips = [torch.cat([column[i].float().cpu() for column in columns.values()], 2) for i in range(rows)]
     sheet = torch.cat(strips, 1).clamp(0, 1).permute(1, 2, 0).numpy()[..., ::-1]
     cv2.imwrite(str(path), np.rint(sheet * 255).astype(np.uint8))
-    print(f"{path}: {', '.join(columns)}")
 
 
 def build_network(options: argparse.Namespace) -> Network:
@@ -244,11 +251,35 @@ def main() -> None:
     print(f"simulated {options.pairs} + {options.test_pairs} pairs in {time.monotonic() - started:.0f} s", flush=True)
     start = build_network(options)
     figures: dict[str, dict[str, float]] = {}
-    scores, blurred = score_arm(None, tests)
-    figures["input"] = scores
-    columns = {"input": blurred}
+    columns: dict[str, list[Tensor]] = {}
+
+    def report(name: str, network: Network | None, training: dict[str, float]) -> None:
+        """Score, print a row, and write what there is so far: a run that is cut short leaves its first arms."""
+        scores, columns[name] = score_arm(network, tests)
+        figures[name] = row = scores | training
+        kept, seconds = (
+            f"{row[key]:{form}}" if key in row else "" for key, form in (("kept", ".1%"), ("s/step", ".2f"))
+        )
+        print(
+            f"{name:20}{row['deformed']:>10.2f}{row['aligned']:>10.2f}{row['drift']:>8.2f}{kept:>8}{seconds:>8}",
+            flush=True,
+        )
+        if {"pixelwise", "jdrl"} <= figures.keys():
+            gains = {key: figures["jdrl"][key] - figures["pixelwise"][key] for key in ("deformed", "aligned")}
+            figures["jdrl_over_pixelwise"] = gains
+        if options.json is not None:
+            used = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+            options.json.write_text(json.dumps({"options": used, "figures": figures}, indent=1))
+        if name == "jdrl":
+            columns["its mask"] = [draw_mask(r, m) for r, m in zip(columns[name], tests.moved, strict=True)]
+        if options.sheet is not None:
+            references = {"misaligned reference": list(tests.moved), "true reference": list(tests.sharp)}
+            draw_sheet(options.sheet, columns | references, min(6, options.test_pairs))
+
+    print(f"{'':20}{'deformed':>10}{'aligned':>10}{'drift':>8}{'kept':>8}{'s/step':>8}")
+    report("input", None, {})
     if options.initial is not None:
-        figures["start"], columns["start"] = score_arm(start, tests)
+        report("start", start, {})
     for name in options.arms:
         settings = ARMS[name]
         network = copy.deepcopy(start)
@@ -257,24 +288,12 @@ def main() -> None:
         if settings is not None:
             objective = JdrlObjective(dataclasses.replace(settings, reblur_width=options.reblur_width))
         references = pairs.sharp if name == "aligned" else pairs.moved
-        training = train_arm(name, network, pairs, references, objective.to(options.device), options)
-        scores, columns[name] = score_arm(network, tests)
-        figures[name] = scores | training
-    columns |= {"misaligned reference": list(tests.moved), "true reference": list(tests.sharp)}
-    print(f"{'':20}{'deformed':>10}{'aligned':>10}{'drift':>8}{'kept':>8}{'s/step':>8}")
-    for name, row in figures.items():
-        kept, seconds = row.get("kept"), row.get("seconds_per_step")
-        tail = f"{'' if kept is None else f'{kept:.1%}':>8}{'' if seconds is None else f'{seconds:.2f}':>8}"
-        print(f"{name:20}{row['deformed']:>10.2f}{row['aligned']:>10.2f}{row['drift']:>8.2f}{tail}")
-    if {"pixelwise", "jdrl"} <= figures.keys():
-        gains = {key: figures["jdrl"][key] - figures["pixelwise"][key] for key in ("deformed", "aligned")}
-        figures["jdrl_over_pixelwise"] = gains
+        report(name, network, train_arm(network, pairs, references, objective.to(options.device), options))
+    if "jdrl_over_pixelwise" in figures:
+        gains = figures["jdrl_over_pixelwise"]
         print(f"jdrl over pixelwise: {gains['deformed']:+.2f} dB deformed, {gains['aligned']:+.2f} dB aligned")
-    if options.json is not None:
-        settings_used = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        options.json.write_text(json.dumps({"options": settings_used, "figures": figures}, indent=1))
     if options.sheet is not None:
-        draw_sheet(options.sheet, columns, min(6, options.test_pairs))
+        print(f"{options.sheet}: {', '.join(columns)}, misaligned reference, true reference")
 
 
 if __name__ == "__main__":

@@ -81,5 +81,5 @@ def test_it_runs_and_writes_what_it_says(tmp_path: Path):
     gain = figures["jdrl"]["deformed"] - figures["pixelwise"]["deformed"]
     assert f"jdrl over pixelwise: {gain:+.2f} dB deformed" in printed
     assert 0 < figures["jdrl"]["kept"] <= 1
-    # input, three arms and two references, 64 pixels each; two rows
-    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * 64, 6 * 64, 3)
+    # input, three arms, a mask and two references, 64 pixels each; two rows
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * 64, 7 * 64, 3)
