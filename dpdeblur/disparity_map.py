@@ -80,7 +80,7 @@ def map_disparity(left: Image, right: Image) -> DisparityMap:
         left: (H, W, C) float32 linear light.
         right: The same.
     """
-    levels = _build_pyramid(_encode(_reduce(left)), _encode(_reduce(right)))
+    levels = _build_pyramid(*(_encode(_mix(_reduce(view))) for view in (left, right)))
     disparity: Map = np.zeros(levels[-1][0].shape, np.float32)
     variance: Map = np.full(disparity.shape, _WIDE_PX**2, np.float32)
     for views in reversed(levels):
@@ -104,11 +104,10 @@ def has_second_view(photo: Photo) -> bool:
     """
     if photo.left is None or photo.right is None:
         return False
-    left, right = _reduce(photo.left), _reduce(photo.right)
+    small = _reduce(photo.left), _reduce(photo.right)
+    left, right = (_mix(view) for view in small)
     # one channel that is clipped bends the gray
-    brightest = np.maximum(
-        _reduce(photo.left.max(axis=2, keepdims=True)), _reduce(photo.right.max(axis=2, keepdims=True))
-    )
+    brightest = np.maximum(small[0].max(axis=2), small[1].max(axis=2))
     usable = (np.minimum(left, right) > _DARKEST) & (brightest < _BRIGHTEST)
     if not usable.any():
         return False
@@ -142,14 +141,19 @@ def _is_seen(measured: tuple[Map, Map], least: float) -> bool:
     return bool(is_large.mean() > _LEAST_SHARE)
 
 
-def _reduce(view: Image) -> Map:
-    """A view as linear gray of at most 1024 pixels."""
-    gray = np.ascontiguousarray(view.mean(axis=2), np.float32)
-    scale = _LONGEST_PX / max(gray.shape)
-    if scale < 1:
-        size = max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale))
-        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.float32)
-    return gray
+def _reduce(view: Image) -> Image:
+    """A view of at most 1024 pixels, (h, w, C)."""
+    scale = _LONGEST_PX / max(view.shape[:2])
+    if scale >= 1:
+        return view
+    size = max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale))
+    reduced = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced, np.float32).reshape(size[1], size[0], view.shape[2])
+
+
+def _mix(view: Image) -> Map:
+    """The mean of the colours."""
+    return np.ascontiguousarray(view.mean(axis=2), np.float32)
 
 
 def _encode(gray: Map) -> Map:

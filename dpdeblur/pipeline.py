@@ -8,17 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dpdeblur.choice import choose_weights
+from dpdeblur.defocus import DefocusMap, map_defocus
+from dpdeblur.disparity_map import has_second_view
 from dpdeblur.errors import NoSecondViewError
 from dpdeblur.framing import Framing
 from dpdeblur.inference import Restored, Restorer, Settings
 from dpdeblur.markers import mark_run
 from dpdeblur.networks import NETWORKS
-from dpdeblur.photo import Kind, Photo
+from dpdeblur.photo import Image, Kind, Photo
 from dpdeblur.provenance import Note, abbreviate_hash
 from dpdeblur.readers import ReadOptions
 from dpdeblur.stages import Written, read_framed
 from dpdeblur.weights import list_weights, read_card
 from dpdeblur.writers import WriteOptions, write_image
+from dpdeblur.writers.defocus import write_defocus_map
+from dpdeblur.writers.preview import Preview
+
+#: Looks at a photo, its restored picture and its map of defocus for a report.
+Examine = Callable[[Photo, Image, DefocusMap], Preview | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Restoration:
         framing: Framing,
         announce: Callable[[str], None],
         advance: Callable[[float], None],
+        examine: Examine | None = None,
     ) -> None:
         """Load the weights that were named, so that bad ones are found before any work.
 
@@ -94,6 +102,7 @@ class Restoration:
             framing: Which pixels are restored.
             announce: Told each network that is loaded, with its device and precision.
             advance: Told the share of a photo that was restored since the last call.
+            examine: Looks at each photo that is written, or None.
 
         Raises:
             DpDeblurError: The weights cannot be used.
@@ -108,6 +117,7 @@ class Restoration:
         self._framing = framing
         self._announce = announce
         self._advance = advance
+        self._examine = examine
         self._restorers: dict[Path, Restorer] = {}
         if weights is not None:
             self._load(weights)
@@ -122,6 +132,9 @@ class Restoration:
         Raises:
             DpDeblurError: No network fits the photo, or it cannot be restored.
         """
+        if photo.is_dual and self._model == "auto" and self._weights is None and not has_second_view(photo):
+            warning = "The views are alike: it was restored as a single image."
+            photo = dataclasses.replace(photo, left=None, right=None, warnings=(*photo.warnings, warning))
         restorer = self._choose(photo)
         return Result(photo, restorer, restorer.restore(photo, self._advance))
 
@@ -130,7 +143,7 @@ class Restoration:
 
         Args:
             result: The photo.
-            outputs: The file.
+            outputs: The file, and behind it that of the map of defocus, where one is wanted.
             options: Its form, where it is not that of all results.
 
         Raises:
@@ -153,6 +166,15 @@ class Restoration:
         )
         warnings = write_image(outputs[0], restored.image, photo, options, provenance=str(note))
         height, width = photo.base.shape[:2]
+        preview = None
+        if len(outputs) > 1 or self._examine is not None:
+            defocus = map_defocus(photo)
+            for path in outputs[1:]:
+                write_defocus_map(path, defocus, (height, width), photo.orientation, provenance=str(note))
+                if defocus.quantity != "disparity":
+                    warnings += ("It has one view: the map of defocus holds the radius of the blur, not disparity.",)
+            if self._examine is not None:
+                preview = self._examine(photo, restored.image, defocus)
         details = {
             "kind": photo.kind,
             "network": card.network,
@@ -164,7 +186,7 @@ class Restoration:
             "tile_px": restored.tile_px,
             "clipped_share": photo.clipped_share,
         }
-        return Written(width, height, (*photo.warnings, *restored.warnings, *warnings), details)
+        return Written(width, height, (*photo.warnings, *restored.warnings, *warnings), details, preview)
 
     def _choose(self, photo: Photo) -> Restorer:
         path, _ = choose_network(

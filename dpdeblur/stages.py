@@ -6,13 +6,16 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dpdeblur.errors import DpDeblurError, PassingError, ReadError
 from dpdeblur.framing import Framing, frame_photo
 from dpdeblur.photo import Photo
 from dpdeblur.provenance import fingerprint_files, stamp_files
 from dpdeblur.readers import Capture, ReadOptions, read_photo
+
+if TYPE_CHECKING:
+    from dpdeblur.writers.preview import Preview
 
 T = TypeVar("T")
 
@@ -26,12 +29,14 @@ class Written:
         height: Its height.
         warnings: One plain sentence each, of all stages.
         details: How it was made, for the log; values that JSON knows.
+        preview: What a report shows of it, where there is one.
     """
 
     width: int
     height: int
     warnings: tuple[str, ...]
     details: Mapping[str, object]
+    preview: Preview | None = None
 
 
 #: The first stage: decodes a photo, in a process of its own. Pickle has to know it: a function of a module, or a

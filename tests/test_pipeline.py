@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from tiny_networks import ADDED, ship_weights, write_gkmnet
 
 from dpdeblur.colour import decode_srgb, encode_srgb
@@ -95,3 +97,33 @@ def test_weights_that_are_none_are_found_before_any_photo(tmp_path: Path) -> Non
     (tmp_path / "w.safetensors").write_bytes(b"no weights")
     with pytest.raises(WeightsError, match=r"w\.safetensors"):
         make_restoration([], weights=tmp_path / "w.safetensors")
+
+
+def test_views_that_are_alike_are_restored_as_a_single_image_and_it_is_said(
+    shipped: Path, tmp_path: Path, srgb_tiff: Path, png_pair: tuple[Path, Path]
+) -> None:
+    announced: list[str] = []
+    restoration = make_restoration(announced)
+    twins = tuple(shutil.copy(srgb_tiff, tmp_path / f"twin_{side}.tif") for side in ("left", "right"))
+    result = restoration.process(restoration.read(Capture((Path(twins[0]), Path(twins[1])), "pair")))
+    assert result.restorer.card.network == "gkmnet"
+    assert result.photo.warnings == ("The views are alike: it was restored as a single image.",)
+    result = restoration.process(restoration.read(Capture(png_pair, "pair")))
+    assert result.restorer.card.network == "k3dn"
+
+
+def test_a_network_that_was_asked_for_gets_views_that_are_alike(shipped: Path, tmp_path: Path, srgb_tiff: Path) -> None:
+    restoration = make_restoration([], model="k3dn")
+    twins = tuple(shutil.copy(srgb_tiff, tmp_path / f"twin_{side}.tif") for side in ("left", "right"))
+    result = restoration.process(restoration.read(Capture((Path(twins[0]), Path(twins[1])), "pair")))
+    assert (result.restorer.card.network, result.photo.warnings) == ("k3dn", ())
+
+
+def test_the_map_of_defocus_is_written_beside_the_result(tmp_path: Path, dual_cr2: Path, single_cr2: Path) -> None:
+    restoration = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors"))
+    for name, capture, warned in (("dual", dual_cr2, False), ("single", single_cr2, True)):
+        outputs = tmp_path / f"{name}.tif", tmp_path / f"{name}_defocus.tif"
+        written = restoration.write(restoration.process(restoration.read(Capture((capture,)))), outputs)
+        assert tifffile.imread(outputs[1]).shape == tifffile.imread(outputs[0]).shape[:2] == (64, 96)
+        assert read_note(outputs[1]) == read_note(outputs[0]) is not None
+        assert any("radius of the blur, not disparity" in warning for warning in written.warnings) == warned

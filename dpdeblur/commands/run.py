@@ -24,6 +24,8 @@ from dpdeblur.commands.options import (
     Part,
     Photos,
     PixelAspect,
+    Ray,
+    RayWorkers,
     Recursive,
     Shard,
     SwapViews,
@@ -71,6 +73,14 @@ def run(
             "--crop", parser=parse_part, metavar="X,Y,W,H", help="Preview this part only.", rich_help_panel=OUTPUT
         ),
     ] = None,
+    defocus_map: Annotated[
+        bool,
+        typer.Option(
+            "--defocus-map",
+            help="Write NAME_defocus.tif too: how far out of focus each place is.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     log: Log = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be done.", rich_help_panel=OUTPUT)
@@ -111,6 +121,8 @@ def run(
             "--max-memory", parser=parse_memory, metavar="6G", help="Keep within this.", rich_help_panel=MACHINE
         ),
     ] = None,
+    ray: Ray = None,
+    ray_workers: RayWorkers = None,
     black_level: BlackLevel = None,
     white_level: WhiteLevel = None,
     linear: Linear = False,
@@ -121,6 +133,7 @@ def run(
 ) -> None:
     """Restore photos: dual-pixel captures from their two views, others as single images."""
     with report_errors():
+        from dpdeblur.cluster import choose_cluster
         from dpdeblur.framing import Crop, Framing
         from dpdeblur.inputs import RUN_FOLDER
         from dpdeblur.markers import mark_run
@@ -162,18 +175,19 @@ def run(
             )
 
         marker = mark_run(framing, read_options, strength=strength, scale=scale, profile=profile)
-        suffix = _SUFFIXES[format_name]
+        endings = (_SUFFIXES[format_name], *(["_defocus.tif"] if defocus_map else []))
         code = work_through(
             Selection(photos, recursive, files_from, null, twins, shard),
             Results(
                 output=output,
                 folder_name=RUN_FOLDER,
-                name_outputs=lambda stem: (stem.with_name(stem.name + suffix),),
+                name_outputs=lambda stem: tuple(stem.with_name(stem.name + ending) for ending in endings),
                 wanted=Wanted(marker, list_weights, choose_redo(overwrite, update)),
                 log=log,
                 dry_run=dry_run,
             ),
             functools.partial(read_framed, options=read_options, framing=framing),
             make_task,
+            cluster=choose_cluster(ray, ray_workers, device),
         )
     raise typer.Exit(code)
