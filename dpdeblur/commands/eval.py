@@ -10,7 +10,6 @@ import typer
 
 from dpdeblur.commands.options import NETWORK, OUTPUT, Device
 from dpdeblur.commands.reporter import INTERRUPTED, NOTHING_TO_DO, SOME_FAILED, report_errors
-from dpdeblur.errors import UsageError
 
 if TYPE_CHECKING:
     from dpdeblur.evaluation.runs import Evaluation
@@ -101,15 +100,15 @@ def evaluate(
 ) -> None:
     """Score networks, or results of any program, against references: PSNR, SSIM, MAE, RMSE_rel, LPIPS."""
     with report_errors():
-        from dpdeblur.evaluation.canvas import check_suffix
+        from dpdeblur.evaluation.canvas import check_folder, check_name
         from dpdeblur.evaluation.runs import Plan, run_evaluation
 
         for picture in (sheet, plot):
             if picture is not None:
-                check_suffix(picture)
-        for path in (csv_file, json_file, markdown, sheet, plot):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise UsageError("its folder does not exist", path=path)
+                check_name(picture)
+        for path in (csv_file, json_file, markdown):
+            if path is not None:
+                check_folder(path)
         plan = Plan(
             data=data,
             layout=layout,

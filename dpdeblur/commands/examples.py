@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "info": (
         ("dpdeblur info PHOTOS", "What each file is, and what run would do with it and why."),
         ("dpdeblur info PHOTOS --json", "The same for a program."),
+        ("dpdeblur info PHOTOS --plot blur.png", "A picture of each photo's disparity and blur."),
     ),
     "eval": (
         ("dpdeblur eval DPDD --layout dpdd --model k3dn --model gkmnet", "Score two networks beside the papers' rows."),

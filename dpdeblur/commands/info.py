@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,8 @@ from dpdeblur.errors import DpDeblurError, UsageError
 
 if TYPE_CHECKING:
     from dpdeblur.description import Description
+    from dpdeblur.readers import Capture
+    from dpdeblur.worker import Worker
 
 _COLUMNS = ("file", "kind", "size", "camera", "views", "run would")
 
@@ -27,6 +31,15 @@ def info(
     model: Model = "auto",
     weights: WeightsFile = None,
     device: Device = "auto",
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE.png",
+            help="Draw each photo's disparity and blur, which takes decoding it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Say what each file is, and what `run` would do with it and why."""
     with report_errors():
@@ -35,6 +48,10 @@ def info(
         from dpdeblur.readers import probe_photo
         from dpdeblur.worker import Worker
 
+        if plot is not None:
+            from dpdeblur.evaluation.canvas import check_name
+
+            check_name(plot)
         inputs = find_photos(Selection(photos, recursive, files_from, null, twins=True))
         failures = list(inputs.failures)
         descriptions: list[Description] = []
@@ -48,6 +65,8 @@ def info(
                     raise
                 except DpDeblurError as error:
                     failures.append(error if error.path else error.with_path(one.capture.paths[0]))
+            if plot is not None:
+                failures += _draw([description.capture for description in descriptions], worker, plot)
         if as_json:
             entries = [description.as_dict() for description in descriptions]
             entries += [{"files": [str(failure.path)], "error": str(failure)} for failure in failures]
@@ -57,6 +76,32 @@ def info(
         for failure in failures:
             typer.echo(str(failure), err=True)
     raise typer.Exit(SOME_FAILED if failures else ALL_DONE if descriptions else NOTHING_TO_DO)
+
+
+def _draw(captures: list[Capture], worker: Worker, plot: Path) -> list[DpDeblurError]:
+    """Draw photos, the first so many, and return what failed."""
+    from tqdm import tqdm
+
+    from dpdeblur.batch import find_limit
+    from dpdeblur.evaluation.photo_plot import LARGEST_COUNT, draw_photos, measure_photo
+    from dpdeblur.framing import square_pixels
+    from dpdeblur.readers import read_photo
+
+    failures: list[DpDeblurError] = []
+    plots = []
+    if len(captures) > LARGEST_COUNT:
+        typer.echo(f"{plot}: shows the first {LARGEST_COUNT} of {len(captures)} photos", err=True)
+    for capture in tqdm(captures[:LARGEST_COUNT], disable=None, file=sys.stderr, unit="photo"):
+        try:
+            photo = worker.call(find_limit(capture.paths), read_photo, capture)
+        except DpDeblurError as error:
+            failures.append(error if error.path else error.with_path(capture.paths[0]))
+        else:
+            name = capture.paths[0].name if len(capture.paths) == 1 else capture.name
+            plots.append(measure_photo(name, square_pixels(photo)))
+    if plots:
+        draw_photos(plots).save(plot)
+    return failures
 
 
 def _print_table(descriptions: list[Description]) -> None:

@@ -133,10 +133,10 @@ class Canvas:
         """Write the picture as PNG or JPEG, by the name's suffix, whole or not at all.
 
         Raises:
-            UsageError: The suffix is neither.
+            UsageError: The suffix is neither, or there is no such folder.
             WriteError: It cannot be written.
         """
-        check_suffix(path)
+        check_name(path)
         pixels = self.pixels
         is_png = path.suffix.lower() == ".png"
         if not is_png and max(pixels.shape) > _LARGEST_JPEG_PX:
@@ -147,14 +147,25 @@ class Canvas:
             file.write(encoded.tobytes())
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a picture's name that says no format.
+def check_name(path: Path) -> None:
+    """Refuse a picture's name under which nothing can be written, before any work.
 
     Raises:
-        UsageError: It ends with none of `SUFFIXES`.
+        UsageError: It ends with none of `SUFFIXES`, or its folder does not exist.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError("is no name for a picture", path=path, remedy=f"let it end with {', '.join(SUFFIXES)}")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file in a folder that does not exist.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not path.absolute().parent.is_dir():
+        raise UsageError("its folder does not exist", path=path, remedy="make it first")
 
 
 def fit_image(image: Pixels, width: int, height: int) -> Pixels:

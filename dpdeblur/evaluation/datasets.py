@@ -118,17 +118,27 @@ def _describe_layout(layout: Layout) -> str:
 
 
 def _list_roles(root: Path, layout: Layout) -> dict[Role, dict[str, Path]]:
-    """The files of each role by the name of their scene; roles without a file are left out."""
+    """The files of each role by the name of their scene.
+
+    Roles without a file are left out, unless no role has one: then the set is there, and empty.
+    """
     roles: dict[Role, dict[str, Path]] = {}
     for role, names in _FOLDERS.get(layout, {}).items():
         folder = next((root / name for name in names if (root / name).is_dir()), None)
         if folder is not None:
             roles[role] = {_name_scene(folder, path, _NAME_ENDS[role]): path for path in _list_images(folder)}
     if not roles and layout in _TAGS and root.is_dir():
+        tags = _TAGS[layout]
         paths = [path for path in _list_images(root) if path.parent == root]
-        for role, tag in _TAGS[layout].items():
-            roles[role] = {_name_scene(root, path, (tag,)): path for path in paths if path.stem.endswith(tag)}
-    return {role: files for role, files in roles.items() if files}
+        named = {role: [path for path in paths if path.stem.endswith(tag)] for role, tag in tags.items()}
+        roles = {
+            role: {_name_scene(root, path, (tags[role],)): path for path in found}
+            for role, found in named.items()
+            if found
+        }
+    if _FOLDERS.get(layout) and not any(roles.values()):
+        return roles
+    return {role: files for role, files in roles.items() if files or role == "sharp"}
 
 
 def _list_images(folder: Path) -> list[Path]:

@@ -18,6 +18,9 @@ from dpdeblur.photo import Image, Photo
 from dpdeblur.scale import estimate_blur_radius, map_blur_radius
 from dpdeblur.writers.picture import orient_pixels
 
+#: How many photos one picture shows.
+LARGEST_COUNT = 60
+
 _PANEL_PX, _ROW_PX, _GAP_PX, _MARGIN_PX = 520, 390, 36, 44
 #: Before and behind the plane of focus, and in it.
 _POSITIVE, _NEGATIVE, _ZERO = (213, 94, 0), (0, 98, 190), (246, 246, 244)
@@ -108,7 +111,7 @@ def draw_photos(photos: Sequence[PhotoPlot]) -> Canvas:
             canvas.write(left, top + 26, "disparity", bold=True)
             canvas.paste(photo.disparity, left, top + 48)
             _draw_scale(canvas, left, top + 62 + photo.disparity.shape[0], photo.largest_px)
-        _draw_histogram(canvas, photo, left + _PANEL_PX + _GAP_PX + 40, top)
+        _draw_histogram(canvas, photo, left + _PANEL_PX + _GAP_PX + 60, top)
     return canvas
 
 
@@ -127,10 +130,10 @@ def _draw_scale(canvas: Canvas, left: int, top: int, largest_px: float) -> None:
 
 def _draw_histogram(canvas: Canvas, photo: PhotoPlot, left: int, top: int) -> None:
     """Bars of the photo's contrast by the radius of its blur."""
-    canvas.write(left - 40, top + 26, "blur", bold=True)
+    canvas.write(left - 60, top + 26, "blur", bold=True)
     bins = len(_BINS_PX) - 1
     axes = Axes(
-        canvas, left, top + 60, _PANEL_PX - 40, _ROW_PX - 60,
+        canvas, left, top + 60, _PANEL_PX - 60, _ROW_PX - 60,
         Range(0, bins), Range(0, max(0.1, float(photo.blur_shares.max()) * 1.08)),
     )  # fmt: skip
     percent = Axes(canvas, left, axes.top, axes.width, axes.height, axes.x, Range(0, axes.y.high * 100))
