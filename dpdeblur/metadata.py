@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from dpdeblur.containers import Blocks, find_in_cr3, find_in_jpeg, find_in_png, find_in_raf, find_iptc
+from dpdeblur.containers import Blocks, find_in_cr3, find_in_jpeg, find_in_png, find_in_raf
 from dpdeblur.directories import (
     TYPE_BYTES,
     ByteOrder,
@@ -45,6 +45,12 @@ _DESCRIPTIVE = frozenset(
 )
 #: EXIF's own tags, which TIFF/EP, DNG and NEF keep in the first directory, without the ones that describe storage.
 _EXIF_TAGS = frozenset((*range(34850, 34867), *range(36864, 37523), *range(37888, 37894), *range(41483, 42241)))
+#: The colours of a file without a profile: TransferFunction, WhitePoint, PrimaryChromaticities.
+_COLORIMETRY = (301, 318, 319)
+#: Tags from here on belong to companies, but for these: depth and matte of old, mosaics, DNG, padding.
+_FIRST_PRIVATE = 32768
+_PRIVATE_STORAGE = (range(32995, 32999), range(33421, 33423), range(50706, 51201), range(52500, 52701), (59932, 59933))
+_LONGEST_LIST = 5
 _PACKETS = frozenset((EXIF_POINTER, GPS_POINTER, XMP, IPTC, PHOTOSHOP, ICC))
 _STORAGE = frozenset((MAKER_NOTE, INTEROP_POINTER, EXIF_POINTER, GPS_POINTER, 37398, 59932, 59933))
 
@@ -122,6 +128,8 @@ def read_metadata(path: Path) -> Metadata:
         ReadError: The file cannot be opened or read at all.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ReadError("is no ordinary file", path=path, remedy="give photos")
         with path.open("rb") as file:
             source = Source(file, 0, os.fstat(file.fileno()).st_size)
             return _Assembly(source).finish()
@@ -145,12 +153,12 @@ class _Assembly:
             self.warnings.append("The metadata of this kind of file is not understood; none was carried over.")
             return
         self.attempt("metadata", lambda: find(source, self.blocks))
-        self.warnings += self.blocks.warnings
         if self.blocks.tiff is not None:
             tiff = self.blocks.tiff
             self.attempt("EXIF", lambda: self.take_tiff(tiff))
         for name, part in self.blocks.parts.items():
             self.attempt(f"{name} part", functools.partial(self.take_part, name, part))
+        self.warnings += self.blocks.warnings
 
     def attempt(self, name: str, step: Callable[[], object]) -> None:
         """Take a step; damage ends it and becomes a warning."""
@@ -193,8 +201,18 @@ class _Assembly:
         header = read_header(source)
         self.byte_order = header.byte_order
         read = functools.partial(read_directory, source, byte_order=header.byte_order, big=header.big)
-        first = read(header.first, wanted=_is_wanted)
+        tags: list[int] = []
+
+        def is_wanted(tag: int) -> bool:
+            tags.append(tag)
+            return _is_wanted(tag)
+
+        first = read(header.first, wanted=is_wanted)
         self.keep("ifd0", first)
+        strange = sorted({tag for tag in tags if _is_strange(tag)})
+        if strange:
+            names = ", ".join(str(tag) for tag in strange[:_LONGEST_LIST]) + (" ..." if strange[_LONGEST_LIST:] else "")
+            self.warnings.append(f"Entries that are not known here were left out (tags {names}).")
         self.take_packets(first)
 
         def follow(directory: Directory, pointer: int, name: str) -> Directory | None:
@@ -225,8 +243,8 @@ class _Assembly:
             self.blocks.iptc = struct.pack(f">{len(words)}I", *words)
         elif iptc is not None:
             self.blocks.iptc = iptc.value
-        elif photoshop is not None:
-            self.blocks.iptc = find_iptc(photoshop.value)
+        if photoshop is not None:
+            self.blocks.take_resources(photoshop.value)
 
     def take_maker_note(self, source: Source, exif: Directory) -> None:
         """Take the maker note from the EXIF directory."""
@@ -257,6 +275,13 @@ def _find(entries: tuple[Entry, ...], tag: int) -> Entry | None:
 
 def _is_wanted(tag: int) -> bool:
     return tag in _DESCRIPTIVE or tag in _EXIF_TAGS or tag in _PACKETS
+
+
+def _is_strange(tag: int) -> bool:
+    """Whether an entry of the first directory is not carried, and said more than how the pixels were stored."""
+    if _is_wanted(tag):
+        return False
+    return tag in _COLORIMETRY or (tag >= _FIRST_PRIVATE and not any(tag in known for known in _PRIVATE_STORAGE))
 
 
 def _is_descriptive(entry: Entry) -> bool:

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from dpdeblur.containers import iterate_boxes
 from dpdeblur.directories import (
     DamagedError,
     Directory,
@@ -226,40 +227,27 @@ def read_tracks(path: Path) -> tuple[Track, ...]:
     with path.open("rb") as file:
         source = Source(file, 0, size)
         try:
-            kinds = dict(_read_boxes(source))
-            if b"moov" not in kinds:
+            movie = _collect_boxes(source).get(b"moov")
+            if movie is None:
                 raise ReadError("is not a CR3 file, whatever its name", path=path, remedy="check what it is")
-            tracks = [_read_track(box) for kind, box in _read_boxes(kinds[b"moov"]) if kind == b"trak"]
+            tracks = [_read_track(box) for kind, _, box in iterate_boxes(movie) if kind == b"trak"]
         except DamagedError as error:
             raise _cut_short(path, size) from error
     return tuple(track for track in tracks if track is not None)
 
 
-def _read_boxes(source: Source) -> Iterator[tuple[bytes, Source]]:
-    """Yield the boxes that follow each other in a stretch: kind and content."""
-    offset = 0
-    while offset + 8 <= source.size:
-        length, kind = struct.unpack(">I4s", source.read(offset, 8))
-        header_bytes = 8
-        if length == 1:
-            (length,) = struct.unpack(">Q", source.read(offset + 8, 8))
-            header_bytes = 16
-        elif length == 0:
-            length = source.size - offset
-        if length < header_bytes:
-            raise DamagedError("a box is shorter than its header")
-        yield kind, source.window(offset + header_bytes, length - header_bytes)
-        offset += length
+def _collect_boxes(source: Source) -> dict[bytes, Source]:
+    return {kind: box for kind, _, box in iterate_boxes(source)}
 
 
 def _read_track(box: Source) -> Track | None:
     """Return a track of raw frames, or None for previews and timed metadata."""
     for kind in (b"mdia", b"minf", b"stbl"):
-        inner = dict(_read_boxes(box)).get(kind)
+        inner = _collect_boxes(box).get(kind)
         if inner is None:
             return None
         box = inner
-    tables = dict(_read_boxes(box))
+    tables = _collect_boxes(box)
     if b"stsd" not in tables or b"stsz" not in tables:
         return None
     entry = tables[b"stsd"].read(8, tables[b"stsd"].size - 8)
