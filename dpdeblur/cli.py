@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dpdeblur import __version__
-from dpdeblur.commands import info, manual, run, split, weights
+from dpdeblur.commands import info, manual, run, simulate, split, train, weights
 from dpdeblur.commands.eval import evaluate
 from dpdeblur.commands.examples import attach_examples
 
@@ -22,6 +22,8 @@ app.command()(run.run)
 app.command()(split.split)
 app.command()(info.info)
 app.command("eval")(evaluate)
+app.command()(simulate.simulate)
+app.command()(train.train)
 app.add_typer(weights.app, name="weights")
 app.command(hidden=True)(manual.manual)
 attach_examples(app)

@@ -34,6 +34,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("dpdeblur eval SDD --layout sdd --sheet worst.jpg --csv sdd.csv", "The worst photos with their errors, too."),
         ("dpdeblur eval DPDD --layout dpdd --results theirs --bits 8", "Score what another program made."),
     ),
+    "simulate": (
+        ("dpdeblur simulate SHARP -o pairs --count 350", "A training set as large as DPDD's, from sharp photos."),
+        ("dpdeblur simulate SHARP -o test --count 20 --split test --seed 9", "A test set, for eval --layout dpdd."),
+    ),
+    "train": (
+        ("dpdeblur train --textures SHARP --minutes 60 -o trained", "Train K3DN for an hour on simulated pairs."),
+        ("dpdeblur train --recipe gkmnet --pairs DPDD -o trained", "As GKMNet's paper did, on real pairs."),
+        ("dpdeblur run PHOTOS --weights trained/k3dn.safetensors", "Use what came out."),
+    ),
     "weights plot": (("dpdeblur weights plot log.csv -o course.png", "Draw the course of a training."),),
     "weights list": (("dpdeblur weights list", "The networks that came along, and what they measured."),),
     "weights verify": (("dpdeblur weights verify", "Check every tensor against the hashes on the cards."),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,36 @@ from dpdeblur.errors import ReadError
 
 TILE_PX = 512
 _SUFFIXES = {".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+
+
+def find_photographs(paths: Iterable[Path]) -> list[Path]:
+    """WebP, PNG, JPEG and TIFF files among the paths and in the folders among them, at any depth, sorted by folder.
+
+    Raises:
+        ReadError: A path is not there, or nothing is found.
+    """
+    paths = list(paths)
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise ReadError("is not there", path=path, remedy="name sharp photos or folders of them")
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [file for file in files if file.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise ReadError("no WebP, PNG, JPEG or TIFF", path=paths[0] if paths else None, remedy="name sharp photos")
+    return found
+
+
+def read_photograph(path: Path) -> npt.NDArray[np.uint8]:
+    """A photograph as (H, W, 3) uint8, sRGB-encoded RGB.
+
+    Raises:
+        ReadError: It cannot be decoded.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ReadError("cannot be decoded as a texture", path=path, remedy="remove it from the folder")
+    return np.asarray(image[..., ::-1], np.uint8)
 
 
 def load_textures(folder: Path, *, limit: int | None = None) -> npt.NDArray[np.uint8]:
@@ -29,13 +59,11 @@ def load_textures(folder: Path, *, limit: int | None = None) -> npt.NDArray[np.u
         ReadError: If no file of the folder is at least 512 pixels wide and high, or one cannot be decoded.
     """
     tiles = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)[:limit]:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ReadError("cannot be decoded as a texture", path=path, remedy="remove it from the folder")
+    for path in find_photographs([folder])[:limit]:
+        image = read_photograph(path)
         for top in range(0, image.shape[0] - TILE_PX + 1, TILE_PX):
             for left in range(0, image.shape[1] - TILE_PX + 1, TILE_PX):
-                tiles.append(image[top : top + TILE_PX, left : left + TILE_PX, ::-1])
+                tiles.append(image[top : top + TILE_PX, left : left + TILE_PX])
     if not tiles:
         raise ReadError(
             f"holds no photograph of at least {TILE_PX}x{TILE_PX} pixels",
