@@ -12,6 +12,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from dpdeblur.directories import Entry
 from dpdeblur.errors import WriteError
 from dpdeblur.metadata import Metadata
 from dpdeblur.writers.metadata import pack_exif, trim_xmp, wrap_iptc
@@ -21,6 +22,7 @@ from dpdeblur.writers.picture import Picture
 _MAX_SIDE_PX = 65500
 
 _MAX_SEGMENT_BYTES = 65533
+_LONGEST_LIST = 5
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _ICC, _PHOTOSHOP = b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 
@@ -88,24 +90,44 @@ def _pack_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
 
 def _fit_exif(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
     """Pack EXIF into one segment: where it is too large, without the maker note, then without its largest entries."""
-    warnings: tuple[str, ...] = ()
     exif = pack_exif(metadata)
-    while len(_EXIF) + len(exif) > _MAX_SEGMENT_BYTES:
-        if metadata.maker_note is not None:
-            metadata = dataclasses.replace(metadata, maker_note=None)
-            warnings += ("The EXIF is too large for JPEG; the maker note was left out.",)
-        else:
-            largest = max((*metadata.ifd0, *metadata.exif, *metadata.gps), key=lambda entry: len(entry.value))
-            metadata = dataclasses.replace(
-                metadata,
-                ifd0=tuple(entry for entry in metadata.ifd0 if entry is not largest),
-                exif=tuple(entry for entry in metadata.exif if entry is not largest),
-                gps=tuple(entry for entry in metadata.gps if entry is not largest),
-                interop=(),
-            )
-            warnings += (f"The EXIF is too large for JPEG; its entry {largest.tag} was left out.",)
+    surplus = len(_EXIF) + len(exif) - _MAX_SEGMENT_BYTES
+    if surplus <= 0:
+        return exif, ()
+    warnings: tuple[str, ...] = ()
+    if metadata.maker_note is not None:
+        metadata = dataclasses.replace(metadata, maker_note=None)
+        warnings = ("The EXIF is too large for JPEG; the maker note was left out.",)
+        exif = pack_exif(metadata)
+        surplus = len(_EXIF) + len(exif) - _MAX_SEGMENT_BYTES
+    if surplus > 0:
+        dropped = _choose_largest((*metadata.ifd0, *metadata.exif, *metadata.gps, *metadata.interop), surplus)
+        metadata = dataclasses.replace(
+            metadata,
+            ifd0=tuple(entry for entry in metadata.ifd0 if id(entry) not in dropped),
+            exif=tuple(entry for entry in metadata.exif if id(entry) not in dropped),
+            gps=tuple(entry for entry in metadata.gps if id(entry) not in dropped),
+            interop=tuple(entry for entry in metadata.interop if id(entry) not in dropped),
+        )
+        tags = [str(entry.tag) for entry in dropped.values()]
+        names = ", ".join(tags[:_LONGEST_LIST]) + (
+            f" and {len(tags) - _LONGEST_LIST} more" * (len(tags) > _LONGEST_LIST)
+        )
+        warnings += (f"The EXIF is too large for JPEG; its entries {names} were left out.",)
         exif = pack_exif(metadata)
     return exif, warnings
+
+
+def _choose_largest(entries: tuple[Entry, ...], surplus: int) -> dict[int, Entry]:
+    """Return the largest entries that take at least so many bytes together, by their identity."""
+    chosen: dict[int, Entry] = {}
+    for entry in sorted(entries, key=lambda entry: len(entry.value), reverse=True):
+        if surplus <= 0:
+            break
+        chosen[id(entry)] = entry
+        # an entry has 12 bytes in its directory, which hold values of up to 4; longer ones are padded to even
+        surplus -= 12 + (len(entry.value) + len(entry.value) % 2 if len(entry.value) > 4 else 0)
+    return chosen
 
 
 def _pack_profile(icc: bytes) -> bytes:

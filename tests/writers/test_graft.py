@@ -262,7 +262,7 @@ def test_what_is_too_large_for_a_jpeg_is_left_out_with_a_warning(tmp_path: Path)
     assert "the maker note was left out" in warnings[0]
     read, warnings = write_large(tmp_path, Metadata(exif=(Entry(0x9286, 7, bytes(70_000)),)))
     assert read.exif == (pixel_width, pixel_height)
-    assert warnings == ("The EXIF is too large for JPEG; its entry 37510 was left out.",)
+    assert warnings == ("The EXIF is too large for JPEG; its entries 37510 were left out.",)
     assert any(entry.tag == 305 for entry in read.ifd0)
     read, warnings = write_large(tmp_path, Metadata(xmp=b"<x>" + b"y" * 70_000))
     assert read.xmp is None
