@@ -1,5 +1,10 @@
 """JDRL as a loss: what it asks of a picture, what its gradients reach, and that every network trains with it."""
 
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +12,8 @@ from torch.nn import functional
 
 from dpdeblur.networks import NETWORKS
 from dpdeblur.training.jdrl import JDRL, JdrlObjective, JdrlOptions, compare_scales
+from dpdeblur.training.loop import train
+from dpdeblur.training.options import TrainOptions
 from dpdeblur.training.recipe import Pair, Progress
 from dpdeblur.training.recipes import RECIPES
 from dpdeblur.training.textures import draw_textures
@@ -168,3 +175,33 @@ def test_every_network_learns_by_it(name: str, mask: str, sharp: Tensor, moved: 
         losses.append(float(outcome.loss.detach()))
     assert losses[-1] < losses[0]
     assert any(not torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
+
+
+def test_the_recipe_trains_a_dual_pixel_network_on_a_folder_of_pairs(tmp_path: Path, sharp: Tensor, moved: Tensor):
+    for part, pictures in (("l/source", blur(sharp)), ("r/source", blur(sharp)), ("c/target", moved)):
+        folder = tmp_path / "pairs" / f"train_{part}"
+        folder.mkdir(parents=True)
+        for number, picture in enumerate(pictures):
+            encoded = (picture.permute(1, 2, 0).numpy()[..., ::-1] * 65535).round().astype(np.uint16)
+            cv2.imwrite(str(folder / f"{number}.png"), encoded)
+    options = TrainOptions(
+        recipe="jdrl",
+        network="k3dn",
+        form=FORMS["k3dn"],
+        pairs=tmp_path / "pairs",
+        out=tmp_path / "out",
+        steps=3,
+        batch=1,
+        height=48,
+        width=48,
+        score_every=0,
+    )
+    train(options)
+    with (options.out / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[1:]
+    assert len(rows) == 3
+    # one step in the first stage, then the reblurring joins
+    assert [float(row["reblurring"]) > 0 for row in rows] == [False, True, True]
+    assert all(0 < float(row["kept"]) <= 1 for row in rows)
+    state = torch.load(options.out / "state.pt", weights_only=True)
+    assert any("reblur" in name for name in state["trainee"])
