@@ -137,12 +137,14 @@ def _read_mosaic(capture: Capture, options: ReadOptions) -> Views:
     left, right = (view[..., None].astype(np.float32) / _WHITE for view in (mosaic.left, mosaic.right))
     if options.swap_views:
         left, right = right, left
+    metadata = read_metadata(capture.paths[0])
     photo = Photo(
         paths=capture.paths,
         kind="raw",
         base=left,
         colour=LINEAR_SRGB,
-        metadata=read_metadata(capture.paths[0]),
+        metadata=metadata,
         clipped_share=mosaic.clipped_share,
+        warnings=(*metadata.warnings, *mosaic.warnings),
     )
     return Views(photo, (left, right))

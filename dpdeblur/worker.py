@@ -212,6 +212,8 @@ def _read(stream: IO[bytes], size: int) -> bytearray:
 def serve() -> NoReturn:
     """Be the process: answer calls until there are no more."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # the readers listen to what libraries print on standard error, and a watchdog's last words must get past them
+    watchdog = os.dup(2)
     # what a library prints must not come between the answers, nor may it wait for input
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:
@@ -221,7 +223,7 @@ def serve() -> NoReturn:
     inbox: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
     while True:
-        _answer(inbox, answers)
+        _answer(inbox, answers, watchdog)
 
 
 def _listen(requests: IO[bytes], inbox: queue.SimpleQueue[bytearray]) -> NoReturn:
@@ -234,11 +236,11 @@ def _listen(requests: IO[bytes], inbox: queue.SimpleQueue[bytearray]) -> NoRetur
             os._exit(0)
 
 
-def _answer(inbox: queue.SimpleQueue[bytearray], answers: IO[bytes]) -> None:
-    """Take one call, and send what comes of it."""
+def _answer(inbox: queue.SimpleQueue[bytearray], answers: IO[bytes], watchdog: int) -> None:
+    """Take one call, and send what comes of it; where it takes too long, say so on a descriptor and end."""
     limit_s, shares_memory, work, arguments, options = pickle.loads(inbox.get())
     # a thread without Python in it: it ends the process even where a library hangs and keeps Python locked
-    faulthandler.dump_traceback_later(limit_s, exit=True)
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=watchdog)
     arrays: list[pickle.PickleBuffer] = []
 
     def put_aside(array: pickle.PickleBuffer) -> bool:

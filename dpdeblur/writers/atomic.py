@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
 _LEFTOVER = re.compile(r"\..*\.dpdeblur-[0-9a-f]{8}\.part", re.DOTALL)
 _LEFTOVER_AGE_S = 24 * 3600
+_PRIVATE_MODE = 0o600
 
 #: What the system says of a full disk or a used-up quota, and what to do then.
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -47,7 +48,8 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         path: The final place. Its folder must exist.
 
     Yields:
-        The file, open for reading and writing bytes. Its mode is the umask's.
+        The file, open for reading and writing bytes. Its owner alone may read it until it is complete; then its mode is
+            the umask's.
 
     Raises:
         WriteError: It cannot be created, written or renamed.
@@ -55,8 +57,11 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     try:
         part, file = _create_part(path)
         try:
+            mode = part.stat().st_mode
+            _set_mode(part, _PRIVATE_MODE)  # nobody else needs to look at half a photo
             yield file
             file.flush()
+            _set_mode(part, mode)
             os.fsync(file.fileno())
             if fcntl is None:
                 file.close()  # Windows renames closed files only; elsewhere the lock is kept until the name is final
@@ -91,6 +96,11 @@ def _create_part(path: Path) -> tuple[Path, BinaryIO]:
             return part, file
         file.close()  # another process took the newborn for a leftover: make another
         _parts.discard(part)
+
+
+def _set_mode(part: Path, mode: int) -> None:
+    with contextlib.suppress(OSError):  # cards and network shares that know no modes refuse some or all
+        part.chmod(mode)
 
 
 def drop_unfinished() -> None:
