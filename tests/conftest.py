@@ -143,3 +143,29 @@ def jpeg_photo(captures_folder: Path, scene: Scene) -> Path:
     encoded = encode_srgb(scene.left, 255).astype(np.uint8)[..., ::-1]
     path.write_bytes(cv2.imencode(".jpg", encoded, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
     return path
+
+
+@pytest.fixture(scope="session")
+def gkmnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that change nothing."""
+    from tiny_networks import write_gkmnet  # loads torch, which most tests do without
+
+    return write_gkmnet(tmp_path_factory.mktemp("weights") / "gkmnet_same.safetensors")
+
+
+@pytest.fixture(scope="session")
+def brighter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that add `tiny_networks.ADDED` to every sRGB-encoded value."""
+    from tiny_networks import ADDED, write_gkmnet
+
+    return write_gkmnet(tmp_path_factory.mktemp("weights") / "gkmnet_brighter.safetensors", added=ADDED)
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped weights: both networks, neither of which changes anything but rounding."""
+    from tiny_networks import ship_weights
+
+    folder = ship_weights(tmp_path / "shipped")
+    monkeypatch.setattr("dpdeblur.weights.WEIGHTS_FOLDER", folder)
+    return folder

@@ -70,9 +70,9 @@ def _draw_dumbbells(
         places = {key: axes.place(psnr, 0)[0] for key, psnr in found[name].items() if math.isfinite(psnr)}
         if places:
             canvas.draw_line([(min(places.values()), y), (max(places.values()), y)], (200, 204, 212), 3)
-        for method, colour in entries[1:]:
-            if method in places:
-                canvas.draw_dot(places[method], y, 9, colour)
+        for place, (method, colour) in enumerate(entries[1:]):
+            if method in places:  # later ones are smaller: of two at one place, both are seen
+                canvas.draw_dot(places[method], y, max(10 - 3 * place, 4), colour)
         if INPUT in places:  # a ring, which hides nothing
             canvas.draw_ring(places[INPUT], y, 10, GRAY)
     return canvas

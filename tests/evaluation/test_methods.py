@@ -63,9 +63,9 @@ def test_auto_is_scored_where_nothing_is_named(shipped: Path) -> None:
 
 
 def test_methods_of_one_name_are_told_apart(tmp_path: Path, brighter: Path, shipped: Path) -> None:
-    (tmp_path / "brighter").mkdir()
-    methods = make(["gkmnet", "gkmnet"], [brighter], [tmp_path / "brighter"])
-    assert [method.name for method in methods] == ["gkmnet", "gkmnet (2)", "brighter", "brighter (2)"]
+    (tmp_path / "gkmnet_brighter").mkdir()
+    methods = make(["gkmnet", "gkmnet"], [brighter], [tmp_path / "gkmnet_brighter"])
+    assert [method.name for method in methods] == ["gkmnet", "gkmnet (2)", "gkmnet_brighter", "gkmnet_brighter (2)"]
 
 
 def test_one_network_is_loaded_once(tmp_path: Path, brighter: Path) -> None:
@@ -73,7 +73,7 @@ def test_one_network_is_loaded_once(tmp_path: Path, brighter: Path) -> None:
     said: list[str] = []
     for method in make(weights=[brighter, brighter], said=said):
         restore(tmp_path, method)
-    assert said == ["gkmnet (brighter.safetensors) on cpu in fp32"]
+    assert said == ["gkmnet (gkmnet_brighter.safetensors) on cpu in fp32"]
 
 
 def test_two_view_networks_are_refused_for_sets_with_one_view(two_views: Path, shipped: Path) -> None:
