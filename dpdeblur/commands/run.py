@@ -38,6 +38,7 @@ from dpdeblur.commands.options import (
     parse_part,
     parse_tile,
 )
+from dpdeblur.commands.pages import ReportFile, ReportFull, observe_run
 from dpdeblur.commands.photos import Results, Selection, choose_redo, work_through
 from dpdeblur.commands.reporter import Reporter, report_errors
 
@@ -81,6 +82,8 @@ def run(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    report: ReportFile = None,
+    report_full: ReportFull = False,
     log: Log = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be done.", rich_help_panel=OUTPUT)
@@ -132,7 +135,7 @@ def run(
     keep_aspect: KeepAspect = False,
 ) -> None:
     """Restore photos: dual-pixel captures from their two views, others as single images."""
-    with report_errors():
+    with report_errors(), observe_run(report, keeps_full=report_full) as observer:
         from dpdeblur.cluster import choose_cluster
         from dpdeblur.framing import Crop, Framing
         from dpdeblur.inputs import RUN_FOLDER
@@ -143,6 +146,7 @@ def run(
 
         framing = Framing(None if crop is None else Crop(*crop), keep_aspect)
         read_options = ReadOptions(black_level, white_level, linear, pixel_aspect, white_sheet, swap_views)
+        examine = None if observer is None else observer.examine
 
         @functools.cache
         def list_weights() -> frozenset[str]:
@@ -172,6 +176,7 @@ def run(
                 framing=framing,
                 announce=reporter.say,
                 advance=reporter.advance,
+                examine=examine,
             )
 
         marker = mark_run(framing, read_options, strength=strength, scale=scale, profile=profile)
@@ -188,6 +193,7 @@ def run(
             ),
             functools.partial(read_framed, options=read_options, framing=framing),
             make_task,
+            observer,
             cluster=choose_cluster(ray, ray_workers, device),
         )
-    raise typer.Exit(code)
+    raise typer.Exit(code if observer is None else observer.correct_code(code))
