@@ -37,7 +37,8 @@ class Note:
     def __str__(self) -> str:
         """The form that `read_note` understands once a writer has signed it."""
         parts = [self.marker, self.details, *([f"input {self.fingerprint}"] if self.fingerprint else [])]
-        return "; ".join(parts)
+        # a file's name in it need not be text
+        return "; ".join(parts).encode(errors="backslashreplace").decode()
 
     @property
     def is_restored(self) -> bool:
