@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dpdeblur import __version__
-from dpdeblur.commands import info, manual, run, simulate, split, train, weights
+from dpdeblur.commands import compare, info, manual, run, simulate, split, train, weights
 from dpdeblur.commands.eval import evaluate
 from dpdeblur.commands.examples import attach_examples
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(split.split)
 app.command()(info.info)
+app.command()(compare.compare)
 app.command("eval")(evaluate)
 app.command()(simulate.simulate)
 app.command()(train.train)

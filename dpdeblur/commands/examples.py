@@ -14,6 +14,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "find PHOTOS -name '*.dng' -print0 | dpdeblur run --files-from - -0 -o sharp",
             "Take what find finds.",
         ),
+        ("dpdeblur run PHOTOS -o sharp --report sharp.html", "Write a page that shows each photo before and after."),
         (
             "dpdeblur run PHOTOS -o sharp --shard 1/4",
             "Do the first of four shares, on one of four machines.",
@@ -28,6 +29,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("dpdeblur info PHOTOS", "What each file is, and what run would do with it and why."),
         ("dpdeblur info PHOTOS --json", "The same for a program."),
         ("dpdeblur info PHOTOS --plot blur.png", "A picture of each photo's disparity and blur."),
+    ),
+    "compare": (
+        ("dpdeblur compare PHOTOS sharp -o compared.html", "Originals against results, in a page to look at."),
+        ("dpdeblur compare sharp soft", "Two results of the same photos."),
     ),
     "eval": (
         ("dpdeblur eval DPDD --layout dpdd --model k3dn --model gkmnet", "Score two networks beside the papers' rows."),

@@ -43,16 +43,18 @@ class Wording:
         before: The left picture.
         after: The right picture.
         done: A photo that was worked on.
+        skipped: A photo that was not.
     """
 
     heading: str
     before: str = "Before"
     after: str = "After"
     done: str = "Restored"
+    skipped: str = "Done before"
 
-    def name_status(self, status: str) -> str:
+    def name_status(self, status: Status) -> str:
         """The word for how a photo ended."""
-        return {"done": self.done, "skipped": "Done before"}.get(status, "Failed")
+        return {"done": self.done, "skipped": self.skipped, "failed": "Failed"}[status]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,7 @@ def build_frame(wording: Wording, *, loads_files: bool) -> Frame:
         " base-uri 'none'; form-action 'none'"
     )
     title = escape(wording.heading)
-    options = (("all", "All"), ("done", wording.done), ("failed", "Failed"), ("skipped", "Done before"))
+    options = (("all", "All"), ("done", wording.done), ("failed", "Failed"), ("skipped", wording.skipped))
     choices = "".join(f'<option value="{value}">{escape(name)}</option>' for value, name in options)
     parts = {
         "<!--META-->": f'<meta name="generator" content="dpdeblur {__version__} (report)">\n'
