@@ -15,10 +15,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from dpdeblur.checkpoints import import_checkpoint
 from dpdeblur.errors import WeightsError
 from dpdeblur.networks import K3DN_SIZES, NETWORKS, dpanet, gkmnet, k3dn
 from dpdeblur.networks.network import Network
-from dpdeblur.weights import Card, import_checkpoint, load_weights, save_weights
+from dpdeblur.weights import Card, load_weights, save_weights
 
 # small tensors gain nothing from threads, and threads on busy cores wait for each other
 torch.set_num_threads(1)
@@ -144,9 +145,11 @@ def test_the_released_keys_and_shapes_are_taken_over_whole(
 ) -> None:
     name = layout.removesuffix("_large")
     shapes = json.loads((shared / "vectors" / f"{layout}_layout.json").read_text())
-    # one value per tensor, repeated without taking space, tells the tensors apart
+    # one value per tensor, which half precision holds, tells the tensors apart
     state = {
-        key: torch.tensor(number if key.endswith("num_batches_tracked") else number / 8).expand(shape)
+        key: torch.full(shape, number)
+        if key.endswith("num_batches_tracked")
+        else torch.full(shape, number / 8, dtype=torch.float16)
         for number, (key, shape) in enumerate(shapes.items())
     }
     output = tmp_path / "w"

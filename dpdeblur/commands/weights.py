@@ -59,7 +59,7 @@ def import_file(
 ) -> None:
     """Turn a checkpoint of a paper's authors into weights for `run --weights`."""
     with report_errors():
-        from dpdeblur.weights import import_checkpoint
+        from dpdeblur.checkpoints import import_checkpoint
 
         card = import_checkpoint(checkpoint, output)
         typer.echo(f"{output}: {_describe(card)}", err=True)
