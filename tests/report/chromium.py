@@ -109,9 +109,7 @@ class Browser:
             ("mouseReleased", end),
         ):
             buttons = 0 if kind == "mouseReleased" else 1
-            self._call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons, clickCount=1
-            )
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons, clickCount=1)
 
     def turn_wheel(self, place: tuple[float, float], by: float) -> None:
         """Turn the wheel over a place, away from oneself where `by` is negative."""
@@ -137,7 +135,9 @@ class Browser:
 
     def find_box(self, selector: str) -> dict[str, float]:
         """Return where an element is: x, y, width and height in CSS pixels."""
-        box: dict[str, float] = self.evaluate(f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()")
+        box: dict[str, float] = self.evaluate(
+            f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()"
+        )
         return box
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
