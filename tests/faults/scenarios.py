@@ -48,7 +48,7 @@ def kill(folder: Path, weights: Path, rng: random.Random, command: Command = "sp
     memory = _list_shared_memory()
     process = shoot.start()
     _wait_for_moment(process, shoot, rng)
-    children = _list_children(process.pid)
+    children = list_children(process.pid)
     process.kill()
     _, stderr = process.communicate(timeout=60)
     _wait_for_end(children)
@@ -68,7 +68,7 @@ def kill_decoder(folder: Path, weights: Path, rng: random.Random) -> None:
     process = shoot.start()
     kills = 0
     while kills == 0 and process.poll() is None:
-        for child in _list_children(process.pid):
+        for child in list_children(process.pid):
             time.sleep(rng.uniform(0, 0.4))
             kills += _kill(child)
     stdout, stderr = process.communicate(timeout=120)
@@ -347,7 +347,8 @@ def _wait_for_moment(process: subprocess.Popen[str], shoot: Shoot, rng: random.R
     time.sleep(rng.uniform(0, 0.05))
 
 
-def _list_children(pid: int) -> list[int]:
+def list_children(pid: int) -> list[int]:
+    """The processes that a process started and that have not ended."""
     children = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
