@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,7 @@ def _compare_all(matches: Matches, report: Report) -> int:
                 row = _compare_pair(match, report, worker)
             except DpDeblurError as error:
                 failed += 1
-                bar.write(str(error))
+                bar.write(str(error), file=sys.stderr)
                 row = Row(match.name, "failed", str(error))
             report.add(row)
             bar.update()
