@@ -164,3 +164,23 @@ WeightsFile = Annotated[
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="What computes.", rich_help_panel=MACHINE)
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on the machines of this running Ray cluster: auto, or HOST:PORT. Photos and results lie on storage "
+        "that all of them see.",
+        rich_help_panel=MACHINE,
+    ),
+]
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        min=1,
+        metavar="N",
+        help="How many workers. By default one a GPU, or one a machine.",
+        rich_help_panel=MACHINE,
+    ),
+]

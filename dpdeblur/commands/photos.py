@@ -16,6 +16,7 @@ from dpdeblur.errors import UsageError, show_path
 
 if TYPE_CHECKING:
     from dpdeblur.batch import Outcome
+    from dpdeblur.cluster import Cluster
     from dpdeblur.inputs import Inputs
     from dpdeblur.outputs import Redo, Wanted
     from dpdeblur.plan import Job, NameOutputs
@@ -84,6 +85,7 @@ def work_through(
     read: Read,
     make_task: Callable[[Reporter], Task],
     observer: Observer | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Do a command's work on all photos.
 
@@ -93,6 +95,7 @@ def work_through(
         read: The command's first stage.
         make_task: Makes the other stages, given whom to tell of progress. Called only where there is work.
         observer: Told how each photo ended, or None.
+        cluster: Where to work, or None for here.
 
     Returns:
         The exit code.
@@ -102,6 +105,7 @@ def work_through(
         KeyboardInterrupt: The user wants to stop.
     """
     from dpdeblur.batch import Batch, check_job
+    from dpdeblur.cluster import Work, run_on_cluster
     from dpdeblur.worker import Worker
     from dpdeblur.writers import clear_leftovers
 
@@ -126,15 +130,18 @@ def work_through(
         if pending:
             try:
                 with stop_on_signals(reporter.say), Worker() as worker:
-                    batch = Batch(
-                        read,
-                        lambda: make_task(reporter),
-                        worker=worker,
-                        wanted=results.wanted,
-                        report=reporter.report_finished,
-                        postpone=reporter.postpone,
-                    )
-                    batch.run(pending)
+                    if cluster is not None:
+                        run_on_cluster(pending, Work(read, make_task, results.wanted), reporter, cluster)
+                    else:
+                        batch = Batch(
+                            read,
+                            lambda: make_task(reporter),
+                            worker=worker,
+                            wanted=results.wanted,
+                            report=reporter.report_finished,
+                            postpone=reporter.postpone,
+                        )
+                        batch.run(pending)
             except KeyboardInterrupt:
                 reporter.finish()
                 raise
