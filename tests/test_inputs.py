@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -118,3 +120,39 @@ def test_a_list_from_standard_input_may_end_its_paths_with_nul(monkeypatch: pyte
 def test_a_list_that_is_not_there_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the list of files"):
         read_list(str(tmp_path / "list"), null=False)
+
+
+def test_what_leads_nowhere_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    make_files(tmp_path, "a.cr2")
+    (tmp_path / "loop.cr2").symlink_to("loop.cr2")
+    (tmp_path / "gone.cr2").symlink_to("nowhere")
+    long_name = tmp_path / ("x" * 300 + ".cr2")
+    inputs = find_inputs([tmp_path, long_name, Path("nul\0.cr2")], recursive=True)
+    assert name_found(inputs, tmp_path) == ["a.cr2"]
+    causes = {error.path: error.cause for error in inputs.failures}
+    assert causes.keys() == {tmp_path / "loop.cr2", tmp_path / "gone.cr2", long_name, Path("nul\0.cr2")}
+    assert causes[tmp_path / "loop.cr2"].startswith("cannot be reached")
+    assert causes[long_name].startswith("cannot be reached")
+    assert causes[tmp_path / "gone.cr2"] == causes[Path("nul\0.cr2")] == "no such file"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.parametrize("name", ["pipe.cr2", "pipe.tif"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for named in (tmp_path, tmp_path / name):
+        inputs = find_inputs([named], recursive=False)
+        assert inputs.found == ()
+        assert [error.cause for error in inputs.failures] == ["is no regular file"]
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    deep = "/".join("d" * 200)
+    make_files(tmp_path, f"{deep}/a.cr2", "e.cr2")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
+    try:
+        inputs = find_inputs([tmp_path], recursive=True)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert name_found(inputs, tmp_path) == ["e.cr2", f"{deep}/a.cr2"]
