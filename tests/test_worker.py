@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import worker_jobs
+from faults.scenarios import is_running
 
 from dpdeblur.errors import PassingError, ReadError
 from dpdeblur.framing import WHOLE
@@ -173,11 +174,3 @@ def test_a_parent_that_is_killed_leaves_no_process_behind() -> None:
     while is_running(child) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_running(child)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie, which nobody but its heir can bury."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

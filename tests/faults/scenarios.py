@@ -365,12 +365,13 @@ def _wait_for_end(pids: list[int]) -> None:
     """Assert that processes end by themselves within seconds."""
     deadline = time.monotonic() + 20
     while pids and time.monotonic() < deadline:
-        pids = [pid for pid in pids if _is_running(pid)]
+        pids = [pid for pid in pids if is_running(pid)]
         time.sleep(0.01)
     assert not pids, f"processes were left behind: {pids}"
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie, which nobody but its heir can bury."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
