@@ -30,32 +30,30 @@ COUNT = 10
 
 
 def inject(name: str, count: int, seed: int, weights: Path) -> dict[str, Any]:
-    """Try one fault so many times.
+    """Try one fault at least so many times.
 
     Returns:
         The fault, how often it was tried and survived, and the first lines of what was not.
     """
-    survived, failures, absent = 0, [], ""
+    tried, survived, failures, absent = 0, 0, [], ""
     start = time.monotonic()
-    for number in range(count):
-        rng = random.Random(f"{seed} {name} {number}")
+    while tried < count and not absent:
+        rng = random.Random(f"{seed} {name} {tried}")
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             try:
-                SCENARIOS[name](Path(folder) / "shoot", weights, rng)
-                survived += 1
+                times = SCENARIOS[name](Path(folder) / "shoot", weights, rng) or 1
+                tried, survived = tried + times, survived + times
             except NotHere as error:
                 absent = str(error)
-                break
             except AssertionError as error:
-                failures.append(f"{name} {number}: {str(error)[:2000]}")
+                failures.append(f"{name} {tried}: {str(error)[:2000]}")
+                tried += 1
                 print(failures[-1], file=sys.stderr, flush=True)
-    seconds = round(time.monotonic() - start, 1)
-    tried = 0 if absent else count
     return {
         "fault": name,
         "tried": tried,
         "survived": survived,
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - start, 1),
         "failures": failures,
         "absent": absent,
     }

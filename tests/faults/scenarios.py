@@ -1,7 +1,7 @@
 """The faults: each function does harm to a batch once, and asserts that it was survived.
 
-All take a folder of their own, weights that change nothing, and a source of chance. What this machine does not allow
-raises `NotHere`.
+All take a folder of their own, weights that change nothing, and a source of chance, and return how often they did harm
+where that is not once. What this machine does not allow raises `NotHere`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 from faults.shoots import ENVIRONMENT, ROOT, Command, Shoot
 
-Scenario = Callable[[Path, Path, random.Random], None]
+Scenario = Callable[[Path, Path, random.Random], int | None]
 
 #: Names that shells, terminals, JSON and file systems stumble over; the fourth has 250 bytes with its ending.
 NAMES = (
@@ -42,24 +42,34 @@ class NotHere(Exception):
     """This machine does not allow such a fault."""
 
 
-def kill(folder: Path, weights: Path, rng: random.Random, command: Command = "split") -> None:
-    """SIGKILL at a random moment: no half file, no orphan, nothing done twice or lost by the next run."""
-    shoot = _make_shoot(folder, weights, command)
+def kill(folder: Path, weights: Path, rng: random.Random, command: Command = "split", most: int = 20) -> int:
+    """SIGKILL at random moments until all is done: no half file, no orphan, no work done twice or lost."""
+    shoot = _make_shoot(folder, weights, command, photos=12)
     memory = _list_shared_memory()
-    process = shoot.start()
-    _wait_for_moment(process, shoot, rng)
-    children = list_children(process.pid)
-    process.kill()
-    _, stderr = process.communicate(timeout=60)
-    _wait_for_end(children)
-    assert _list_shared_memory() <= memory
-    shoot.check(stderr)
+    for kills in range(most):
+        before, leftovers = shoot.list_stamps(), set(shoot.list_hidden())
+        process = shoot.start()
+        _wait_for_moment(process, shoot, rng)
+        children = list_children(process.pid)
+        process.kill()
+        stdout, stderr = process.communicate(timeout=60)
+        _wait_for_end(children)
+        assert _list_shared_memory() <= memory
+        shoot.check(stderr)
+        after = shoot.list_stamps()
+        assert before.items() <= after.items(), "work was lost or done twice"
+        if len(after) > len(before):
+            assert not leftovers & set(shoot.list_hidden()), "unfinished files were not cleared"
+        if process.returncode == 0:
+            shoot.check_end(subprocess.CompletedProcess([], 0, stdout, stderr), 0)
+            return max(kills, 1)
     shoot.resume()
+    return most
 
 
-def kill_run(folder: Path, weights: Path, rng: random.Random) -> None:
+def kill_run(folder: Path, weights: Path, rng: random.Random) -> int:
     """The same for `run`, with a network."""
-    kill(folder, weights, rng, "run")
+    return kill(folder, weights, rng, "run")
 
 
 def kill_decoder(folder: Path, weights: Path, rng: random.Random) -> None:
@@ -330,19 +340,20 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-def _make_shoot(folder: Path, weights: Path, command: Command = "split") -> Shoot:
+def _make_shoot(folder: Path, weights: Path, command: Command = "split", photos: int = 6) -> Shoot:
     shoot = Shoot(folder, command, weights)
-    shoot.add_photos(f"{number:02}" for number in range(6))
+    shoot.add_photos(f"{number:02}" for number in range(photos))
     return shoot
 
 
 def _wait_for_moment(process: subprocess.Popen[str], shoot: Shoot, rng: random.Random) -> None:
-    """Wait for a random moment: of the whole run, or of the time in which results appear."""
-    if rng.random() < 0.4:
+    """Wait for a random moment: of the start, or of the time in which results appear."""
+    if rng.random() < 0.25:
         time.sleep(rng.uniform(0, 2.0))
         return
-    goal = rng.randrange(2 * len(shoot.photos))
-    while process.poll() is None and len(shoot.list_stamps()) + len(shoot.list_hidden()) <= goal:
+    results, leftovers = len(shoot.list_stamps()), set(shoot.list_hidden())
+    goal = results + rng.randint(1, 7)
+    while process.poll() is None and len(shoot.list_stamps()) + len(set(shoot.list_hidden()) - leftovers) < goal:
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 0.05))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 from pathlib import Path
@@ -9,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from faults.scenarios import SCENARIOS, NotHere
+from faults.scenarios import SCENARIOS, NotHere, Scenario, kill
 from faults.shoots import Shoot
 from tiny_networks import write_gkmnet
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, mounts and /proc of Linux")
 
 #: `run` loads torch for seconds: its faults are left to the benchmark, and its interruption to the tests of the cli.
-QUICK = sorted(set(SCENARIOS) - {"kill_run", "name_badly_run"})
+QUICK: dict[str, Scenario] = SCENARIOS | {"kill": functools.partial(kill, most=2)}
+del QUICK["kill_run"], QUICK["name_badly_run"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", QUICK)
 def test_a_batch_survives(name: str, weights: Path, tmp_path: Path) -> None:
     try:
-        SCENARIOS[name](tmp_path / "shoot", weights, random.Random(f"0 {name}"))
+        QUICK[name](tmp_path / "shoot", weights, random.Random(f"0 {name}"))
     except NotHere as reason:
         pytest.skip(str(reason))
 
