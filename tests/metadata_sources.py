@@ -1,4 +1,4 @@
-"""Files full of metadata, in either byte order, and independent programs to read them with.
+"""Files full of metadata, in either byte order.
 
 The builder shares nothing with the package. Every value is invented. Sources: TIFF 6.0, Exif 2.32, IIM 4, XMP part 3.
 """
@@ -6,16 +6,9 @@ The builder shares nothing with the package. Every value is invented. Sources: T
 from __future__ import annotations
 
 import io
-import json
-import shutil
 import struct
-import subprocess
 import zlib
-from pathlib import Path
-from typing import Any
 
-import exifread
-import pytest
 from PIL import Image
 
 Entry = tuple[int, int, int, bytes]
@@ -167,7 +160,7 @@ def build_source(
     if notes[note]:
         # the note lies elsewhere: its entry carries its offset
         entry = (0x927C, 7, len(notes[note]), b"")
-        exif_directory = _insert_stored(builder, exif, entry, note_at, exif_at)
+        exif_directory = insert_stored(builder, exif, entry, note_at, exif_at)
     body += exif_directory
     first_at = len(body)
     first = [
@@ -206,7 +199,7 @@ def build_source(
     return body[:link_at] + struct.pack(order + "I", second_at) + body[link_at + 4 :]
 
 
-def _insert_stored(builder: Builder, entries: list[Entry], stored: Entry, value_at: int, position: int) -> bytes:
+def insert_stored(builder: Builder, entries: list[Entry], stored: Entry, value_at: int, position: int) -> bytes:
     """A directory with one more entry, whose value lies at `value_at`."""
     placeholder = (stored[0], 4, 1, struct.pack(builder.order + "I", value_at))
     directory = builder.directory([*entries, placeholder], position)
@@ -268,28 +261,3 @@ def build_cr3(*tracks: bytes) -> bytes:
     xmp = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + make_xmp() + bytes(100)
     moov = box(b"moov", box(b"uuid", canon) + b"".join(tracks))
     return box(b"ftyp", b"crx \0\0\0\1crx isom") + moov + box(b"uuid", xmp) + box(b"mdat", b"")
-
-
-def skip_without_exiftool() -> None:
-    """Skip a test where ExifTool is not installed."""
-    if shutil.which("exiftool") is None:
-        pytest.skip("exiftool is not installed")
-
-
-def read_with_exiftool(path: Path) -> dict[str, Any]:
-    """Every tag that ExifTool finds, unknown ones too, as `group:name`; and its complaints under "Warning"."""
-    command = ["exiftool", "-json", "-G1", "-a", "-n", "-u", "-struct", str(path)]
-    result = subprocess.run(command, capture_output=True, check=True)
-    tags: dict[str, Any] = json.loads(result.stdout)[0]
-    return tags
-
-
-def read_with_exifread(path: Path) -> dict[str, tuple[int, str]]:
-    """Every tag that ExifRead finds, the maker note's too: its type, and its values as text."""
-    with path.open("rb") as file:
-        tags = exifread.process_file(file, details=True)
-    return {
-        name: (tag.field_type, repr(tag.values))
-        for name, tag in tags.items()
-        if not isinstance(tag, bytes) and hasattr(tag, "field_type")
-    }

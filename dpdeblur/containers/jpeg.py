@@ -15,11 +15,11 @@ _APP1, _APP2, _APP11, _APP13, _COMMENT = 0xE1, 0xE2, 0xEB, 0xED, 0xFE
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 
-#: What is not carried over: (marker, how it begins) -> its name.
+#: What is not carried over: (marker, how it begins) -> what to say of it.
 _LEFT_OUT = {
-    (_APP1, b"http://ns.adobe.com/xmp/extension/\0"): "The extended part of the XMP packet",
-    (_APP11, b"JP"): "The content credentials (they hold for the original alone)",
-    (_COMMENT, b""): "The JPEG's comment",
+    (_APP1, b"http://ns.adobe.com/xmp/extension/\0"): "The extended part of the XMP packet was left out.",
+    (_APP11, b"JP"): "The content credentials were left out: they hold for the original alone.",
+    (_COMMENT, b""): "The JPEG's comment was left out.",
 }
 _WANTED = (_APP1, _APP2, _APP11, _APP13, _COMMENT)
 
@@ -43,15 +43,11 @@ def find_in_jpeg(source: Source, blocks: Blocks) -> None:
                 profile[data[12]] = data[14:]
             elif marker == _APP13 and data.startswith(_PHOTOSHOP):
                 photoshop.append(data[len(_PHOTOSHOP) :])
-            lost |= {
-                name: None
-                for (place, start), name in _LEFT_OUT.items()
-                if marker == place and data[:40].startswith(start)
-            }
+            lost |= {say: None for (place, mark), say in _LEFT_OUT.items() if place == marker and data.startswith(mark)}
     finally:
         blocks.icc = b"".join(profile[number] for number in sorted(profile)) or None
         blocks.take_resources(b"".join(photoshop))
-        blocks.warnings += [f"{name} was left out." for name in lost]
+        blocks.warnings += lost
 
 
 def _iterate_segments(source: Source) -> Iterator[tuple[int, bytes]]:

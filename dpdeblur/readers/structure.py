@@ -31,12 +31,14 @@ MAX_PIXELS = 300_000_000
 #: the least, which makes 1365 at most: a file that declares more cannot hold it, and no memory is taken for it.
 _MAX_RATIO = 2048
 
-_WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES = 0x100, 0x101, 0x106, 0x115, 0x14A
+_KIND, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES = 0xFE, 0x100, 0x101, 0x106, 0x115, 0x14A
 #: (offsets, byte counts) of strips and of tiles.
 _SEGMENTS = ((0x111, 0x117), (0x144, 0x145))
-_WANTED = frozenset((_WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES, *_SEGMENTS[0], *_SEGMENTS[1]))
+_WANTED = frozenset((_KIND, _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _SUB_DIRECTORIES, *_SEGMENTS[0], *_SEGMENTS[1]))
 _NUMBER_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MAX_DIRECTORIES = 256
+#: Tiles of 16x16 make 300 megapixels by fewer.
+_MAX_NUMBERS = 1 << 21
 _PHOTOMETRIC_CFA = 32803
 
 
@@ -47,6 +49,7 @@ class Picture:
     Attributes:
         width: Columns, or None where the directory does not say (CR2's raw frames).
         height: Rows, or None.
+        is_reduced: Whether it declares itself a smaller copy of another.
         is_mosaic: Whether it is a colour filter mosaic.
         samples: Samples a pixel.
         has_data: Whether it announces strips or tiles, all of them with bytes.
@@ -54,6 +57,7 @@ class Picture:
 
     width: int | None
     height: int | None
+    is_reduced: bool
     is_mosaic: bool
     samples: int
     has_data: bool
@@ -203,6 +207,7 @@ class _Walk:
         return Picture(
             width=numbers.get(_WIDTH, (None,))[0],
             height=numbers.get(_HEIGHT, (None,))[0],
+            is_reduced=bool(numbers.get(_KIND, (0,))[0] & 1),
             is_mosaic=numbers.get(_PHOTOMETRIC) == (_PHOTOMETRIC_CFA,),
             samples=numbers.get(_SAMPLES, (1,))[0],
             has_data=bool(extents) and all(offset and length for offset, length in extents),
@@ -214,6 +219,8 @@ def _read_numbers(directory: Directory, tag: int, header: Header) -> tuple[int, 
     if entry is None or entry.type not in _NUMBER_CODES or not entry.value:
         raise DamagedError(f"tag {tag} holds no numbers")
     code = _NUMBER_CODES[entry.type]
+    if len(entry.value) > _MAX_NUMBERS * struct.calcsize(code):
+        raise DamagedError(f"tag {tag} holds more numbers than a picture can need")
     return struct.unpack(f"{header.byte_order}{len(entry.value) // struct.calcsize(code)}{code}", entry.value)
 
 

@@ -58,10 +58,7 @@ def read_tiff_header(path: Path) -> Header:
     Raises:
         ReadError: It is no TIFF, is cut short, or declares an impossible size.
     """
-    chain, _ = read_pictures(path)
-    width, height = (chain[0].width, chain[0].height) if chain else (None, None)
-    check_size(path, width or 0, height or 0, bits_per_pixel=1)
-    return Header(width or 0, height or 0)
+    return _read_chain(path)[0]
 
 
 def read_tiff(path: Path) -> Raster:
@@ -70,18 +67,26 @@ def read_tiff(path: Path) -> Raster:
     Raises:
         ReadError: It cannot be decoded, or holds no gray or RGB picture.
     """
-    header = read_tiff_header(path)
+    header, pages = _read_chain(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
             _check_page(page, header, path)
             values = _decode_page(page, path)
-            more = sum(isinstance(other, tifffile.TiffPage) and not other.is_reduced for other in tiff.pages[1:])
             photometric, extra = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
     except _DAMAGE as error:
         raise say_damaged(path) from error
-    warnings = (f"The file has {more + 1} pages; only the first was read.",) if more else ()
+    warnings = (f"The file has {pages} pages; only the first was read.",) if pages > 1 else ()
     return _sort_samples(values, photometric, extra, warnings, path)
+
+
+def _read_chain(path: Path) -> tuple[Header, int]:
+    """Return the first page's declared size, and the number of pages that are no smaller copies or thumbnails."""
+    chain, _ = read_pictures(path)
+    width, height = (chain[0].width or 0, chain[0].height or 0) if chain else (0, 0)
+    check_size(path, width, height, bits_per_pixel=1)
+    others = sum(picture.width is not None and not picture.is_reduced for picture in chain[1:])
+    return Header(width, height), 1 + others
 
 
 def _check_page(page: tifffile.TiffPage, header: Header, path: Path) -> None:

@@ -9,14 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metadata_sources import (
-    IPTC,
-    build_source,
-    make_xmp,
-    read_with_exifread,
-    read_with_exiftool,
-    skip_without_exiftool,
-)
+from metadata_readers import STORAGE, pick_tags, read_with_exifread, read_with_exiftool, skip_without_exiftool
+from metadata_sources import IPTC, build_source, make_xmp
 from PIL import Image
 
 from dpdeblur.colour import COLOUR_SPACES
@@ -27,23 +21,6 @@ from dpdeblur.photo import Photo
 from dpdeblur.writers import WRITERS, WriteOptions, write_image
 
 HEIGHT_PX, WIDTH_PX = 20, 30
-
-#: Groups of ExifTool that tell about the photo; the others tell about files and pixels.
-GROUPS = ("IFD0", "ExifIFD", "GPS", "InteropIFD", "Canon", "CanonCustom", "Sony", "XMP-", "IPTC")
-
-#: What a result says differently, or not at all, because it is another picture in another file.
-CHANGED = {
-    *("IFD0:Orientation", "IFD0:Software", "ExifIFD:ExifImageWidth", "ExifIFD:ExifImageHeight"),
-    *("XMP-tiff:Orientation", "XMP-exif:ExifImageWidth", "XMP-exif:ExifImageHeight"),
-}
-STORAGE = {
-    *("ImageWidth", "ImageHeight", "BitsPerSample", "Compression", "PhotometricInterpretation", "StripOffsets"),
-    *("SamplesPerPixel", "RowsPerStrip", "StripByteCounts", "SubfileType", "PlanarConfiguration", "Predictor"),
-    *("PreviewImageStart", "PreviewImageLength", "PreviewImage", "ThumbnailTIFF", "ThumbnailImage"),
-    *("YCbCrCoefficients", "YCbCrSubSampling", "YCbCrPositioning", "ReferenceBlackWhite"),
-}
-#: CR3's boxes that hold no metadata of the photo.
-BOXES = {"CompressorVersion", "Unknown_CCDT", "Unknown_CTBO", "Unknown_free"}
 
 SHARED_RAWS = [
     *("data/raw/canon_350d_header_only.cr2", "data/raw/canon_r6_header_only.cr3"),
@@ -68,28 +45,6 @@ def make_source(folder: Path, **options: Any) -> Path:
     return path
 
 
-def pick_tags(tags: dict[str, Any], *, is_source: bool) -> dict[str, Any]:
-    """The tags that must be the same in source and result."""
-    picked = {}
-    for key, value in tags.items():
-        group, _, name = key.partition(":")
-        is_dng = name.startswith(
-            ("DNG", "Preview", "Profile", "Baseline", "Camera", "Forward", "ColorMatrix", "Analog")
-        )
-        is_dng |= name in DNG_TAGS
-        if not group.startswith(GROUPS) or key in CHANGED or name in STORAGE | BOXES:
-            continue
-        if is_source and group == "IFD0" and is_dng and name != "CameraSerialNumber":
-            continue
-        picked[key] = value
-    return picked
-
-
-#: DNG's own tags in the first directory: they describe the raw's pixels.
-DNG_TAGS = {
-    *("AsShotNeutral", "LinearResponseLimit", "ShadowScale", "CalibrationIlluminant1", "CalibrationIlluminant2"),
-    *("RawDataUniqueID", "OriginalDefaultFinalSize", "NewRawImageDigest"),
-}
 #: What the result has of its own.
 ADDED = {"IFD0:Software", "IFD0:XResolution", "IFD0:YResolution", "IFD0:ResolutionUnit"}
 
