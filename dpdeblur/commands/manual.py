@@ -93,7 +93,7 @@ def _find_path(context: Any) -> list[str]:
 
 
 def _format_command(context: Any) -> Iterator[str]:
-    yield _quote(context.command.help)
+    yield "\n.PP\n".join(_quote(paragraph) for paragraph in context.command.help.split("\n\n"))
     yield from _format_options(context)
     examples = EXAMPLES.get(" ".join(_find_path(context)), ())
     if examples:

@@ -31,7 +31,7 @@ def parse_size(text: str) -> Size:
 
 def simulate(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTOS...", help="Sharp photos, and folders of them.", show_default=False)
+        list[Path], typer.Argument(metavar="PHOTOS", help="Sharp photos, and folders of them.", show_default=False)
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Write below this folder.", show_default=False)

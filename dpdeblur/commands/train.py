@@ -65,7 +65,7 @@ def train(
         Path | None,
         typer.Option("--initial", metavar="FILE", help="Start from these weights, a .pt.", rich_help_panel=NETWORK),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, rich_help_panel=_BUDGET)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of training.", rich_help_panel=_BUDGET)] = None,
     minutes: Annotated[
         float | None,
         typer.Option("--minutes", min=0.01, help="By default the recipe's epochs.", rich_help_panel=_BUDGET),
@@ -74,10 +74,16 @@ def train(
         float | None,
         typer.Option("--stop-after", min=0, help="Stop after these minutes, to go on.", rich_help_panel=_BUDGET),
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, rich_help_panel=_NUMBERS)] = None,
-    height: Annotated[int | None, typer.Option("--height", min=16, rich_help_panel=_NUMBERS)] = None,
-    width: Annotated[int | None, typer.Option("--width", min=16, rich_help_panel=_NUMBERS)] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", rich_help_panel=_NUMBERS)] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pairs a step.", rich_help_panel=_NUMBERS)] = None,
+    height: Annotated[
+        int | None, typer.Option("--height", min=16, help="Of the crops.", rich_help_panel=_NUMBERS)
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", min=16, help="Of the crops.", rich_help_panel=_NUMBERS)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="At its highest.", rich_help_panel=_NUMBERS)
+    ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="cpu|cuda[:N]", help="What trains.", rich_help_panel=MACHINE)
     ] = "cpu",
@@ -91,7 +97,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard's log too.", rich_help_panel=MACHINE)
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="The same seed draws the same data.")] = 1,
 ) -> None:
     """Train a network. The same command goes on where a killed one stopped.
 
