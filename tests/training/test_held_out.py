@@ -75,9 +75,8 @@ def test_scenes_repeat_with_the_seed_and_show_no_texture_of_training(benchmark: 
 
 
 def test_the_benchmark_scores_a_network_that_does_nothing_at_zero(tmp_path: Path):
-    save_weights(
-        tmp_path / "idle.safetensors", "dpanet", NETWORKS["dpanet"].build(width=4), Card("dpanet", {"width": 4})
-    )
+    # untrained, GKMNet is the identity
+    save_weights(tmp_path / "idle.safetensors", "gkmnet", NETWORKS["gkmnet"].build(), Card("gkmnet"))
     words = [
         sys.executable,
         str(SCRIPT),
