@@ -29,6 +29,8 @@ _TAGS = frozenset((b"desc", b"kTRC", b"rTRC", b"gTRC", b"bTRC", b"rXYZ", b"gXYZ"
 _MAX_SAMPLES = 65536
 _MAX_TAG_BYTES = 12 + 2 * _MAX_SAMPLES
 _MAX_NAME = 80
+#: Of a table from its first sample to its last: an eighth of a 16-bit code.
+_LEAST_RISE = 2e-6
 
 
 class Curve(Protocol):
@@ -269,7 +271,9 @@ def _decode_curve(data: bytes) -> ParametricCurve | TableCurve:
         return _check_curve(ParametricCurve(float(codes[0]) / 256))
     if np.any(np.diff(codes.astype(int)) < 0) or codes[0] == codes[-1]:
         raise ValueError("a tone curve is not rising")
-    return TableCurve(tuple((codes / 65535.0).tolist()))
+    # where neighbours are equal, darkest values above all, a rise too small to see keeps one value from becoming another
+    samples = codes / 65535.0 + _LEAST_RISE * np.linspace(0, 1, count)
+    return TableCurve(tuple((samples / (1 + _LEAST_RISE)).tolist()))
 
 
 def _decode_parameters(kind: int, data: bytes) -> ParametricCurve:

@@ -18,6 +18,9 @@ from dpdeblur.photo import Image
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 _STRIP_BYTES = 1 << 20
+#: Profiles round their primaries to 16 binary places, each program in its own way: what differs by less is the same.
+#: Converted all the same, a black beside a bright value would leave black, where tone curves are steepest.
+_SAME_PRIMARIES = 5e-4
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -80,8 +83,9 @@ class Picture:
         self.space = space
         self.icc = space.gray_icc if self.is_gray else space.icc
         self._matrix: npt.NDArray[np.float32] | None = None
-        if space.name != source_space.name and not self.is_gray:
-            self._matrix = np.linalg.solve(space.to_linear_srgb, source_space.to_linear_srgb).astype(np.float32)
+        matrix = np.linalg.solve(space.to_linear_srgb, source_space.to_linear_srgb)
+        if not self.is_gray and np.abs(matrix - np.eye(3)).max() > _SAME_PRIMARIES:
+            self._matrix = matrix.astype(np.float32)
 
     @property
     def samples_per_pixel(self) -> int:
