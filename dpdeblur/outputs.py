@@ -79,9 +79,11 @@ def find_own_note(path: Path) -> Note:
     """Read the note of a file that is there already.
 
     Raises:
-        WriteError: Something else wrote the file.
+        WriteError: Something else wrote the file, or it is none.
         ReadError: It cannot be read.
     """
+    if not os.path.isfile(path):
+        raise WriteError("is no file", path=path, remedy="move it away, or choose another --output")
     note = read_note(path)
     if note is None:
         raise WriteError("was not written by dpdeblur", path=path, remedy="move it away, or choose another --output")
@@ -91,7 +93,7 @@ def find_own_note(path: Path) -> Note:
 def _find_difference(note: Note, job: Job, wanted: Wanted) -> str | None:
     """Say in what a result differs from what is wanted; None where it does not."""
     if note.marker != wanted.marker:
-        return f"holds another result ({note.marker})"
+        return f"holds another result ({note.marker}), not what is asked for ({wanted.marker})"
     if wanted.list_weights is not None and note.weights not in wanted.list_weights():
         return f"holds a result of other weights ({note.weights})"
     # where the photo itself cannot be read, its reader will say so

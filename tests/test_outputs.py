@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpdeblur.errors import ReadError, WriteError
+from dpdeblur.errors import WriteError
 from dpdeblur.outputs import Redo, Wanted, check_outputs
 from dpdeblur.photo import Photo
 from dpdeblur.plan import Job
@@ -45,11 +45,16 @@ def write_result(job: Job, marker: str, *, weights: str = OURS, index: int = 0) 
         ("run crop=0,0,2,2", "run", "none", False),
         ("run crop=0,0,2,2", "run crop=0,0,2,2", "none", True),
         ("run crop=0,0,2,2", "run crop=0,0,2,3", "none", False),
-        ("run", "run crop=0,0,2,2", "none", "holds another result (run); give --update"),
-        ("run", "run strength=0.5", "none", "holds another result (run); give --update"),
+        ("run", "run crop=0,0,2,2", "none", "holds another result (run), not"),
+        (
+            "run",
+            "run strength=0.5",
+            "none",
+            "holds another result (run), not what is asked for (run strength=0.5); give --update",
+        ),
         ("run", "run strength=0.5", "changed", False),
         ("run", "run strength=0.5", "all", False),
-        ("split srgb", "split mosaic", "none", "holds another result (split srgb); give --update"),
+        ("split srgb", "split mosaic", "none", "holds another result (split srgb), not"),
         ("split srgb", "split mosaic", "changed", False),
     ],
 )
@@ -126,7 +131,12 @@ def test_places_that_cannot_be_written_are_found_before_any_work(job: Job, tmp_p
         check_outputs(Job(job.capture, (tmp_path / "file" / "deeper" / "a.tif",)), Wanted("run"))
 
 
-def test_a_folder_in_a_results_place_is_a_failure(job: Job) -> None:
-    job.outputs[0].mkdir(parents=True)
-    with pytest.raises(ReadError, match="cannot be read"):
+@pytest.mark.parametrize("kind", ["folder", "dangling link", "loop"])
+def test_what_is_no_file_in_a_results_place_is_a_failure(job: Job, kind: str) -> None:
+    job.outputs[0].parent.mkdir()
+    if kind == "folder":
+        job.outputs[0].mkdir()
+    else:
+        job.outputs[0].symlink_to("nowhere" if kind == "dangling link" else job.outputs[0].name)
+    with pytest.raises(WriteError, match="is no file"):
         check_outputs(job, Wanted("run", redo="all"))

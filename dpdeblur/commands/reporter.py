@@ -184,7 +184,7 @@ class Reporter:
         """
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         self.say(f"{counts or 'no photos found'} in {format_seconds(time.monotonic() - self._start)}")
-        if self._failures and sum(self._counts.values()) > 1:
+        if self._failures and self._finished and sum(self._counts.values()) > 1:
             self.say("\n".join(["failed:", *(f"  {line}" for line in self._failures)]))
         if self._counts["failed"]:
             return SOME_FAILED
