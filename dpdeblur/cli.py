@@ -18,14 +18,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run.run)
-app.command()(split.split)
-app.command()(info.info)
-app.command()(compare.compare)
-app.command("eval")(evaluate)
-app.command()(simulate.simulate)
-app.command()(train.train)
-app.add_typer(weights.app, name="weights")
+_PHOTOS, _NETWORKS = "Photos", "Networks and data sets"
+app.command(rich_help_panel=_PHOTOS)(run.run)
+app.command(rich_help_panel=_PHOTOS)(split.split)
+app.command(rich_help_panel=_PHOTOS)(info.info)
+app.command(rich_help_panel=_PHOTOS)(compare.compare)
+app.command("eval", rich_help_panel=_NETWORKS)(evaluate)
+app.command(rich_help_panel=_NETWORKS)(simulate.simulate)
+app.command(rich_help_panel=_NETWORKS)(train.train)
+app.add_typer(weights.app, name="weights", rich_help_panel=_NETWORKS)
 app.command(hidden=True)(manual.manual)
 attach_examples(app)
 
