@@ -1,6 +1,6 @@
 """Train one network on misaligned pairs three times: pixel by pixel, by JDRL, and on the aligned references.
 
-    python tests/benchmarks/train_misaligned.py TEXTURES [--network gkmnet] [--steps 150] [--initial WEIGHTS]
+    python tests/benchmarks/train_misaligned.py TEXTURES [--network gkmnet] [--steps 60] [--initial WEIGHTS]
         [--json FILE] [--sheet FILE.png]
 
 TEXTURES is a folder of sharp photographs of at least 512x512 pixels. The last eighth of their tiles is kept for the
@@ -219,17 +219,17 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--form", type=json.loads, default={}, help="JSON: keyword arguments of the network")
     parser.add_argument("--initial", type=Path, help="weights that all arms start from (default: untrained)")
     parser.add_argument("--arms", nargs="+", default=["pixelwise", "jdrl", "aligned"], choices=list(ARMS))
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--crop", type=int, default=128, help="pixels, of training pairs")
-    parser.add_argument("--pairs", type=int, default=240, help="training pairs")
-    parser.add_argument("--test-pairs", type=int, default=32)
-    parser.add_argument("--test-crop", type=int, default=192)
+    parser.add_argument("--crop", type=int, default=96, help="pixels, of training pairs")
+    parser.add_argument("--pairs", type=int, default=120, help="training pairs")
+    parser.add_argument("--test-pairs", type=int, default=24)
+    parser.add_argument("--test-crop", type=int, default=160)
     parser.add_argument("--largest-radius-px", type=float, default=5.0)
     parser.add_argument("--shift-px", type=float, default=5.0, help="largest, along each axis")
     parser.add_argument("--zoom", type=float, default=0.01, help="largest, as a share")
     parser.add_argument("--turn-degrees", type=float, default=0.25, help="largest")
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--reblur-width", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
