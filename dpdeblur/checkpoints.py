@@ -139,9 +139,10 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint, wrappers and `module.` taken off."""
     try:
         _check_archive(path)
-        with warnings.catch_warnings():
+        # by an open file, because torch goes by the suffixes of paths
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on odd files, and our line says what comes of them
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"cannot be read ({error.strerror})", path=path, remedy="check the name") from error
     except pickle.UnpicklingError as error:
