@@ -90,6 +90,7 @@ class Restoration:
         announce: Callable[[str], None],
         advance: Callable[[float], None],
         examine: Examine | None = None,
+        keeps_views: bool = True,
     ) -> None:
         """Load the weights that were named, so that bad ones are found before any work.
 
@@ -103,6 +104,8 @@ class Restoration:
             announce: Told each network that is loaded, with its device and precision.
             advance: Told the share of a photo that was restored since the last call.
             examine: Looks at each photo that is written, or None.
+            keeps_views: Keep a photo's views until it is written, for `examine` or a map of defocus. They are two
+                thirds of its memory.
 
         Raises:
             DpDeblurError: The weights cannot be used.
@@ -118,6 +121,7 @@ class Restoration:
         self._announce = announce
         self._advance = advance
         self._examine = examine
+        self._keeps_views = keeps_views
         self._restorers: dict[Path, Restorer] = {}
         if weights is not None:
             self._load(weights)
@@ -136,7 +140,10 @@ class Restoration:
             warning = "The views are alike: it was restored as a single image."
             photo = dataclasses.replace(photo, left=None, right=None, warnings=(*photo.warnings, warning))
         restorer = self._choose(photo)
-        return Result(photo, restorer, restorer.restore(photo, self._advance))
+        restored = restorer.restore(photo, self._advance)
+        if not self._keeps_views:
+            photo = dataclasses.replace(photo, left=None, right=None)
+        return Result(photo, restorer, restored)
 
     def write(self, result: Result, outputs: tuple[Path, ...], options: WriteOptions | None = None) -> Written:
         """Write a restored photo with its metadata and a note on how it was made.

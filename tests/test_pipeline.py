@@ -21,7 +21,12 @@ from dpdeblur.writers import WriteOptions
 
 
 def make_restoration(
-    announced: list[str], *, weights: Path | None = None, model: str = "auto", framing: Framing = WHOLE
+    announced: list[str],
+    *,
+    weights: Path | None = None,
+    model: str = "auto",
+    framing: Framing = WHOLE,
+    keeps_views: bool = True,
 ) -> Restoration:
     return Restoration(
         read_options=ReadOptions(),
@@ -32,6 +37,7 @@ def make_restoration(
         framing=framing,
         announce=announced.append,
         advance=lambda share: None,
+        keeps_views=keeps_views,
     )
 
 
@@ -127,3 +133,15 @@ def test_the_map_of_defocus_is_written_beside_the_result(tmp_path: Path, dual_cr
         assert tifffile.imread(outputs[1]).shape == tifffile.imread(outputs[0]).shape[:2] == (64, 96)
         assert read_note(outputs[1]) == read_note(outputs[0]) is not None
         assert any("radius of the blur, not disparity" in warning for warning in written.warnings) == warned
+
+
+def test_views_that_nobody_looks_at_again_are_let_go_before_writing(tmp_path: Path, dual_cr2: Path) -> None:
+    keeping = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors"))
+    photo = keeping.read(Capture((dual_cr2,)))
+    assert keeping.process(photo).photo.is_dual
+    lean = make_restoration([], weights=tmp_path / "w.safetensors", keeps_views=False)
+    result = lean.process(photo)
+    assert (result.photo.left, result.photo.right) == (None, None)
+    lean.write(result, (tmp_path / "a.tif",))
+    keeping.write(keeping.process(photo), (tmp_path / "b.tif",))
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
