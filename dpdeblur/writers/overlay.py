@@ -25,15 +25,15 @@ Colour = tuple[int, int, int, int]
 #: Equal steps from the lowest to the highest value. Told apart with any kind of colour vision; the photo shows through
 #: where it is in focus.
 RAMPS: dict[Quantity, tuple[Colour, ...]] = {
-    "disparity": ((16, 82, 190, 215), (96, 165, 250, 150), (255, 255, 255, 0), (251, 169, 76, 150), (196, 64, 8, 215)),
-    "blur radius": ((255, 255, 255, 0), (254, 217, 118, 120), (240, 96, 52, 180), (128, 16, 64, 220)),
+    "disparity": ((16, 82, 190, 190), (96, 165, 250, 120), (255, 255, 255, 0), (251, 169, 76, 120), (196, 64, 8, 190)),
+    "blur radius": ((255, 255, 255, 0), (254, 217, 118, 100), (240, 96, 52, 150), (128, 16, 64, 190)),
 }
 _LIGHTS: Colour = (255, 32, 32, 235)
 _SHADOWS: Colour = (40, 110, 255, 235)
 
 _SIDE_PX = 256
 _CLIPPING_SIDE_PX = 480
-_LEVELS, _TRUSTS = 32, 4
+_LEVELS, _TRUSTS = 32, 8
 _LEAST_RANGE_PX = 0.5
 #: Linear light that an 8-bit sRGB value can no longer tell from white, and from black: decoded from 254.5 and 0.5.
 WHITE, BLACK = 0.99554, 0.000152
