@@ -36,7 +36,13 @@ _TELL_AFTER_S = 30.0
 
 
 class Listener(Protocol):
-    """Who is told what happens; the reporter of a command is one."""
+    """Who is told what happens; the reporter of a command is one.
+
+    Attributes:
+        workers: Set to how many photos are worked on at the same time.
+    """
+
+    workers: int
 
     def say(self, line: str) -> None:
         """Print a line for the user."""
@@ -254,6 +260,7 @@ class _Crew:
 
     def run(self) -> None:
         """Do all the jobs."""
+        self._listener.workers = min(self._count, len(self._jobs))
         self._posts = [self._hire() for _ in range(min(self._count, len(self._jobs)))]
         told, start = False, time.monotonic()
         while not self._is_done() and self._posts:

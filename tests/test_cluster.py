@@ -112,6 +112,7 @@ class Listener:
     """Remembers what it is told."""
 
     def __init__(self) -> None:  # noqa: D107
+        self.workers = 0
         self.lines: list[str] = []
         self.outcomes: list[Outcome] = []
 
@@ -154,7 +155,7 @@ def test_two_workers_do_every_photo_once_and_load_their_networks_once(tmp_path: 
     listener = work_on(12, tmp_path, address)
     assert count_by_name(listener) == {str(number): "done" for number in range(12)}
     workers = {str(outcome.written.details["worker"]) for outcome in listener.outcomes if outcome.written is not None}
-    assert len(workers) == 2
+    assert len(workers) == listener.workers == 2
     assert {path.name for path in tmp_path.glob("made_*")} == {f"made_{worker}" for worker in workers}
 
 

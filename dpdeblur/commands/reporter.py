@@ -72,6 +72,8 @@ class Reporter:
         from tqdm import tqdm
 
         self._log = None if log is None else Log(log)
+        #: How many photos are worked on at the same time.
+        self.workers = 1
         self._needs_two_views = needs_two_views
         self._observer = observer
         self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
@@ -143,7 +145,8 @@ class Reporter:
         left = self._photos - self._finished
         if outcome.status == "done" and not self._has_estimated and left > 0:
             self._has_estimated = True
-            self.say(f"about {format_seconds(left * outcome.longest_stage)} for {left} more")
+            seconds = left * outcome.longest_stage / self.workers
+            self.say(f"about {format_seconds(seconds)} for {left} more")
 
     def _tell(self, outcome: Outcome) -> None:
         job, error, written = outcome.job, outcome.error, outcome.written
@@ -177,18 +180,23 @@ class Reporter:
             self._observer.add(outcome)
 
     def finish(self) -> int:
-        """Print the summary: the counts, and once more what failed, which may have scrolled away.
+        """Print the summary.
 
         Returns:
             The exit code.
         """
-        counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
-        self.say(f"{counts or 'no photos found'} in {format_seconds(time.monotonic() - self._start)}")
-        if self._failures and self._finished and sum(self._counts.values()) > 1:
-            self.say("\n".join(["failed:", *(f"  {line}" for line in self._failures)]))
+        self.summarize()
         if self._counts["failed"]:
             return SOME_FAILED
         return ALL_DONE if self._counts["done"] or self._counts["already done"] else NOTHING_TO_DO
+
+    def summarize(self) -> None:
+        """Print the counts, and once more what failed, which may have scrolled away."""
+        counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
+        nothing = "none finished" if self._photos else "no photos found"
+        self.say(f"{counts or nothing} in {format_seconds(time.monotonic() - self._start)}")
+        if self._failures and self._finished and sum(self._counts.values()) > 1:
+            self.say("\n".join(["failed:", *(f"  {line}" for line in self._failures)]))
 
     def _write_log(self, entry: dict[str, object]) -> None:
         if self._log is None:
