@@ -143,7 +143,7 @@ def work_through(
                         )
                         batch.run(pending)
             except KeyboardInterrupt:
-                reporter.finish()
+                reporter.summarize()
                 raise
         return reporter.finish()
 
