@@ -91,7 +91,8 @@ class Report:
         self.path = path
         self.failure: WriteError | None = None
         self.is_written = False
-        self.examiner = Examiner(_LEAST_PHOTO_BYTES, path.with_name(f"{path.stem}_files") if keeps_full else None)
+        self._folder = path.with_name(f"{path.stem}_files")
+        self.examiner = Examiner(_LEAST_PHOTO_BYTES, self._folder if keeps_full else None)
         self._wording = wording
         self._keeps_full = keeps_full
         self._photos = 0
@@ -171,7 +172,8 @@ class Report:
         clear_leftovers(self.path.parent)
         if self.path.exists():
             self._earlier.open(self.path)
-        frame = build_frame(self._wording, loads_files=self._keeps_full)
+        # photos that were done before may have left pictures in the folder
+        frame = build_frame(self._wording, loads_files=self._folder.is_dir() or self._keeps_full)
         self._foot = frame.foot
         file = self._stack.enter_context(open_atomic(self.path))
         file.write(frame.head)

@@ -123,6 +123,13 @@ def test_the_policy_allows_this_script_and_style_alone(tmp_path: Path, keeps_ful
     assert "unsafe" not in policy and "*" not in policy
 
 
+def test_pictures_that_an_earlier_report_left_beside_it_may_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "r_files").mkdir()
+    write_report(tmp_path / "r.html", Row("a.CR2", "failed"))
+    policy = Page(tmp_path / "r.html").find("meta", http_equiv="Content-Security-Policy")[0].attributes["content"]
+    assert policy is not None and "img-src data: file: 'self';" in policy
+
+
 def test_the_page_is_named_and_labelled_for_those_who_hear_it(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", Row("a.CR2", "done", preview=make_small_preview()))
     page = Page(tmp_path / "r.html")

@@ -11,6 +11,9 @@ from cli_runs import call, draw_codes, list_files, run, write_tiff
 from pages import Page
 from tiny_networks import write_gkmnet
 
+from dpdeblur.photo import Photo
+from dpdeblur.pipeline import Restoration
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,6 +56,30 @@ def test_a_run_that_goes_on_keeps_the_pictures_of_the_first(tmp_path: Path, weig
     page = Page(tmp_path / "r.html")
     assert page.states == ["Done before", "Restored: gkmnet"]
     assert page.records[0] == first
+
+
+def test_a_run_that_is_interrupted_leaves_a_report_of_what_was_done(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write_tiff(tmp_path / f"{name}.tif", draw_codes())
+    process = Restoration.process
+
+    def interrupt_second(self: Restoration, photo: Photo) -> object:
+        if photo.paths[0].name == "b.tif":
+            raise KeyboardInterrupt
+        return process(self, photo)
+
+    monkeypatch.setattr(Restoration, "process", interrupt_second)
+    called = run(
+        weights, tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "c.tif",
+        "-o", tmp_path / "out", "--report", tmp_path / "r.html",
+    )  # fmt: skip
+    assert called.code == 130
+    page = Page(tmp_path / "r.html")
+    assert page.names == ["a.tif"]
+    assert "whole" in page.records[0]
+    assert "interrupted: 2 of 3 were not reached" in page.find("p", id="summary")[0].text
 
 
 def test_a_report_that_cannot_be_written_is_found_before_any_work(tmp_path: Path, weights: Path) -> None:
