@@ -22,6 +22,7 @@ from shell import ROOT, run_shell, serve_program
 from dpdeblur.cli import app
 from dpdeblur.commands.examples import EXAMPLES, attach_examples
 from dpdeblur.commands.manual import format_manual
+from dpdeblur.weights import list_weights, read_card
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MANUAL = ROOT / "dpdeblur" / "commands" / "dpdeblur.1"
@@ -75,6 +76,21 @@ def test_files_that_the_readme_names_are_there():
     paths = {first or second for first, second in named}
     assert len(paths) > 5
     assert [path for path in sorted(paths) if not ("NAME" in path or (ROOT / path).exists())] == []
+
+
+def test_the_table_of_networks_holds_what_the_cards_of_the_shipped_weights_say():
+    table = [line.split("|")[1:-1] for line in README.splitlines() if line.startswith("|")]
+    header = next(row for row in table if row[0].strip() == "scene")
+    cards = [read_card(path) for path in list_weights()]
+    for card in cards:
+        (column,) = (index for index, title in enumerate(header) if card.network in title.lower())
+        told = {row[0].strip(" *"): row[column].strip(" *") for row in table if len(row) == len(header)}
+        scenes = {name: score for name, score in card.scores.items() if "_" in name and name != "in_focus_change"}
+        assert len(scenes) == 6
+        assert {name: told[name] for name in scenes} == {name: f"{score:+.2f}" for name, score in scenes.items()}
+        assert told["mean of the Pixel scenes"] == f"{card.scores['pixel']:+.2f}"
+        assert told["in focus, mean change"] == f"{card.scores['in_focus_change']:.4f}"
+    assert len(cards) >= 2
 
 
 # the checker itself
