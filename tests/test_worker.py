@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import worker_jobs
-from faults.scenarios import is_running
+from faults.processes import is_running
 
 from dpdeblur.errors import PassingError, ReadError
 from dpdeblur.framing import WHOLE

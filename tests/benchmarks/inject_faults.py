@@ -21,7 +21,8 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from faults.scenarios import SCENARIOS, NotHere  # noqa: E402  the tests' folder is on the path only now
+from faults.processes import NotHere  # noqa: E402  the tests' folder is on the path only now
+from faults.scenarios import SCENARIOS  # noqa: E402
 from tiny_networks import write_gkmnet  # noqa: E402
 
 #: How often each fault is tried when nothing is said.

@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import cv2  # noqa: E402  the tests' folder is on the path only now
 import numpy as np  # noqa: E402
 from captures import draw_views, dual_frames, write_dual_cr2, write_single_dng  # noqa: E402
-from faults.scenarios import list_children  # noqa: E402
+from faults.processes import list_children  # noqa: E402
 from faults.shoots import ENVIRONMENT, PROGRAM  # noqa: E402
 from mosaics import encode_srgb  # noqa: E402
 from tiny_networks import write_gkmnet  # noqa: E402

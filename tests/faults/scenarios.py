@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from faults.shoots import ENVIRONMENT, ROOT, Command, Shoot
+from faults.processes import (
+    give_up_rights,
+    kill_process,
+    list_children,
+    list_shared_memory,
+    run_in_namespace,
+    wait_for_end,
+)
+from faults.shoots import ROOT, Command, Shoot
 
 Scenario = Callable[[Path, Path, random.Random], int | None]
 
@@ -38,14 +46,10 @@ NAMES = (
 )
 
 
-class NotHere(Exception):
-    """This machine does not allow such a fault."""
-
-
 def kill(folder: Path, weights: Path, rng: random.Random, command: Command = "split", most: int = 20) -> int:
     """SIGKILL at random moments until all is done: no half file, no orphan, no work done twice or lost."""
     shoot = _make_shoot(folder, weights, command, photos=12)
-    memory = _list_shared_memory()
+    memory = list_shared_memory()
     for kills in range(most):
         before, done, leftovers = shoot.list_stamps(), shoot.list_done_files(), set(shoot.list_hidden())
         process = shoot.start()
@@ -53,8 +57,8 @@ def kill(folder: Path, weights: Path, rng: random.Random, command: Command = "sp
         children = list_children(process.pid)
         process.kill()
         stdout, stderr = process.communicate(timeout=60)
-        _wait_for_end(children)
-        assert _list_shared_memory() <= memory
+        wait_for_end(children)
+        assert list_shared_memory() <= memory
         shoot.check(stderr)
         after = shoot.list_stamps()
         assert all(after[file] == before[file] for file in done), "work was lost or done twice"
@@ -80,7 +84,7 @@ def kill_decoder(folder: Path, weights: Path, rng: random.Random) -> None:
     while kills == 0 and process.poll() is None:
         for child in list_children(process.pid):
             time.sleep(rng.uniform(0, 0.4))
-            kills += _kill(child)
+            kills += kill_process(child)
     stdout, stderr = process.communicate(timeout=120)
     shoot.check_end(subprocess.CompletedProcess([], process.returncode, stdout, stderr), 0)
 
@@ -114,7 +118,7 @@ def fill_disk(folder: Path, weights: Path, rng: random.Random) -> None:
         mount -o remount,size=100m "$place/out"
         "$@" 2>"$place/stderr.2"; echo $? >"$place/code.2"; cp -a "$place/out/." "$place/second"
     """
-    first, second = _run_in_namespace(shoot, script, f"{rng.randint(1500, 4500)}k")
+    first, second = run_in_namespace(shoot, script, f"{rng.randint(1500, 4500)}k")
     failed = set(shoot.photos) - shoot.list_done()
     assert failed
     shoot.check_end(first, 1, failed)
@@ -138,7 +142,7 @@ def forbid_writing(folder: Path, weights: Path, rng: random.Random) -> None:
         mount -o remount,rw,bind "$place/out"
         "$@" 2>"$place/stderr.2"; echo $? >"$place/code.2"; cp -a "$place/out/." "$place/second"
     """
-    first, second = _run_in_namespace(shoot, script, "")
+    first, second = run_in_namespace(shoot, script, "")
     failed = set(shoot.photos) - shoot.list_done()
     shoot.check_end(first, 1 if failed else 0, failed)
     assert first.stderr.count("cannot be written to") >= len(failed)
@@ -223,7 +227,7 @@ def delete_output(folder: Path, weights: Path, rng: random.Random) -> None:
 def forbid_reading(folder: Path, weights: Path, rng: random.Random) -> None:
     """A photo, a folder of photos and then the results' folder without permission: a line each, the rest is done."""
     shoot = _make_shoot(folder, weights)
-    prefix = _give_up_rights()
+    prefix = give_up_rights()
     name = rng.choice(sorted(shoot.photos))
     file, closed = shoot.input / f"{name}_right.tif", shoot.input / "closed"
     closed.mkdir()
@@ -356,78 +360,3 @@ def _wait_for_moment(process: subprocess.Popen[str], shoot: Shoot, rng: random.R
     while process.poll() is None and len(shoot.list_stamps()) + len(set(shoot.list_hidden()) - leftovers) < goal:
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 0.05))
-
-
-def list_children(pid: int) -> list[int]:
-    """The processes that a process started and that have not ended."""
-    children = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            if int(fields[1]) == pid and fields[0] != "Z":
-                children.append(int(entry.name))
-    return children
-
-
-def _wait_for_end(pids: list[int]) -> None:
-    """Assert that processes end by themselves within seconds."""
-    deadline = time.monotonic() + 20
-    while pids and time.monotonic() < deadline:
-        pids = [pid for pid in pids if is_running(pid)]
-        time.sleep(0.01)
-    assert not pids, f"processes were left behind: {pids}"
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie, which nobody but its heir can bury."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def _kill(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _list_shared_memory() -> set[str]:
-    return set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
-
-
-def _run_in_namespace(
-    shoot: Shoot, script: str, argument: str
-) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
-    """Run a script of two runs where it may mount; the shoot's output becomes what was there after the first."""
-    if shutil.which("unshare") is None:
-        raise NotHere("no unshare")
-    shoot.output.mkdir()
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", argument, shoot.folder]
-    end = subprocess.run(
-        [*command, *shoot.list_command()], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
-    )
-    if end.returncode == 99 or not (shoot.folder / "code.2").exists():
-        raise NotHere(end.stderr.strip() or "no mounts for ordinary users")
-    runs = [
-        subprocess.CompletedProcess(
-            [], int((shoot.folder / f"code.{number}").read_text()), "", (shoot.folder / f"stderr.{number}").read_text()
-        )
-        for number in (1, 2)
-    ]
-    shoot.output = shoot.folder / "first"
-    return runs[0], runs[1]
-
-
-def _give_up_rights() -> list[str]:
-    """What makes root an ordinary user to the file system."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        raise NotHere("no setpriv")
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]

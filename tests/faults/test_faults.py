@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from faults.scenarios import SCENARIOS, NotHere, Scenario, kill
+from faults.processes import NotHere
+from faults.scenarios import SCENARIOS, Scenario, kill
 from faults.shoots import Shoot
 from tiny_networks import write_gkmnet
 
