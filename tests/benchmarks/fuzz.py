@@ -1,0 +1,84 @@
+"""Damage files by the thousand and look what the readers, the parsers and the weights loader make of them.
+
+Every input ends in success or in one line of the program's own; anything else is a finding: another exception, a
+warning or a print of a library, more than 384 MB or 5 s of processor time for files of some kilobytes, or no answer.
+Inputs that end the process are counted apart: the program decodes in a process that may die.
+
+    python tests/benchmarks/fuzz.py                          10,000 inputs for each target
+    python tests/benchmarks/fuzz.py --target png --seed 7    one target, other inputs
+
+Needs no data. With --shared, larger files of that folder are damaged too, CR3s that LibRaw decodes among them. An
+input's number and the seed make it again: --save FOLDER writes those that are findings or deaths. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
+
+from fuzz.runner import Runner, Tally  # noqa: E402  # the tests' folder is on the path only now
+from fuzz.targets import TARGETS, Mutator  # noqa: E402
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", action="append", choices=list(TARGETS), help="what to fuzz (default: everything)")
+    parser.add_argument("--mutations", type=int, default=10_000, help="damaged inputs for each target")
+    parser.add_argument("--seed", type=int, default=1, help="other seeds give other inputs")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, a target each")
+    parser.add_argument("--shared", type=Path, metavar="FOLDER", help="also damage larger files of this folder")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the inputs that are findings or deaths")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    return parser.parse_args()
+
+
+def save_inputs(folder: Path, name: str, seed: int, tally: Tally, shared: Path | None) -> None:
+    """Write the inputs that ended badly."""
+    mutator = Mutator(name, shared)
+    for index in (*tally.findings, *tally.deaths):
+        for file, content in zip(mutator.target.names, mutator.damage(seed, index), strict=True):
+            path = folder / f"{name}_{seed}_{index}" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def main() -> None:
+    """Fuzz, and print a line for each target."""
+    arguments = parse_arguments()
+    names = arguments.target or list(TARGETS)
+    row = "{:10} {:>8} {:>8} {:>8} {:>7} {:>9} {:>8}"
+    print(row.format("target", "tried", "read", "refused", "deaths", "findings", "minutes"), flush=True)
+
+    def run(name: str) -> tuple[str, Tally]:
+        start = time.monotonic()
+        with Runner(shared=arguments.shared) as runner:
+            tally = runner.run(name, arguments.seed, arguments.mutations)
+        minutes = f"{(time.monotonic() - start) / 60:.1f}"
+        counts = (tally.tried, tally.read, tally.refused, len(tally.deaths), len(tally.findings))
+        print(row.format(name, *counts, minutes), flush=True)
+        for index, problem in (*tally.findings.items(), *tally.deaths.items()):
+            print(f"    input {index}: {problem}", flush=True)
+        if arguments.save is not None:
+            save_inputs(arguments.save, name, arguments.seed, tally, arguments.shared)
+        return name, tally
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        tallies = dict(pool.map(run, names))
+    if arguments.json is not None:
+        figures = {name: dataclasses.asdict(tally) for name, tally in tallies.items()}
+        arguments.json.write_text(json.dumps({"seed": arguments.seed, "targets": figures}, indent=2) + os.linesep)
+    sys.exit(any(tally.findings for tally in tallies.values()))
+
+
+if __name__ == "__main__":
+    main()
