@@ -28,7 +28,8 @@ class DpDeblurError(Exception):
         self.remedy = remedy
         self._was_refused = False
         line = " ".join((f"{cause}; {remedy}" if remedy else cause).split())
-        super().__init__(line if path is None else f"{show_path(path)}: {line}")
+        # the cause can quote a file, and what stands there may be meant for the terminal
+        super().__init__(show_path(line if path is None else f"{path}: {line}"))
 
     @property
     def is_passing(self) -> bool:

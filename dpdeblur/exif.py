@@ -11,6 +11,7 @@ from dpdeblur.metadata import Metadata
 _MAKE, _MODEL = 0x010F, 0x0110
 _EXPOSURE_TIME, _F_NUMBER, _ISO, _TIME, _FOCAL_LENGTH, _LENS = 33434, 33437, 34855, 36867, 37386, 42036
 _SIGNED_RATIONAL = 10
+_LONGEST_TEXT = 200
 _DATE = re.compile(r"(\d{4}):(\d{2}):(\d{2}) (\d{2}:\d{2})(:\d{2})?")
 
 
@@ -48,7 +49,11 @@ def _find(entries: tuple[Entry, ...], tag: int) -> Entry | None:
 
 def _read_text(entries: tuple[Entry, ...], tag: int) -> str:
     entry = _find(entries, tag)
-    return "" if entry is None else entry.value.split(b"\0")[0].decode(errors="replace").strip()
+    if entry is None:
+        return ""
+    text = entry.value[:_LONGEST_TEXT].split(b"\0")[0].decode(errors="replace")
+    # what a file says may be meant for the terminal
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 
 def _read_ratio(entries: tuple[Entry, ...], tag: int, order: ByteOrder) -> float | None:

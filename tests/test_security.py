@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 import torch
 from cli_runs import call, draw_codes, list_files, run, write_tiff
+from PIL import Image, PngImagePlugin
 from tiny_networks import write_gkmnet
 
+from dpdeblur.errors import ReadError
 from dpdeblur.writers.atomic import open_atomic
 
 PACKAGE = Path(__file__).resolve().parents[1] / "dpdeblur"
@@ -272,3 +274,32 @@ def test_a_file_in_the_making_is_its_owner_s_alone_and_follows_no_link(tmp_path:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert (path.read_bytes(), path.is_symlink(), outside.read_bytes()) == (b"half", False, b"precious")
+
+
+def test_what_a_file_says_never_steers_the_terminal(tmp_path: Path) -> None:
+    escape = "\x1b]0;owned\x07\x1b[2J"
+    exif = Image.Exif()
+    exif[0x10F], exif[0x110], exif[0x131] = (
+        f"Maker{escape}",
+        f"Model\n{escape}" + "x" * 100_000,
+        f"dpdeblur 1 ({escape}; x)",
+    )
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.tif", exif=exif)
+    text = PngImagePlugin.PngInfo()
+    text.add_text(f"key{escape}"[:70], "value")
+    Image.new("RGB", (16, 16)).save(tmp_path / "b.png", pnginfo=text)
+    weights = write_gkmnet(tmp_path / "w.safetensors")
+    (tmp_path / "out").mkdir()
+    shutil.copy(tmp_path / "a.tif", tmp_path / "out" / "b.tif")  # not ours, whatever it says
+    for result in (
+        call("info", tmp_path / "a.tif", tmp_path / "b.png"),
+        run(weights, tmp_path / "a.tif", tmp_path / "b.png", "-o", tmp_path / "out"),
+    ):
+        assert "\x1b" not in result.stdout + result.stderr
+        assert "\x07" not in result.stdout + result.stderr
+        assert max(map(len, (result.stdout + result.stderr).splitlines())) < 1000
+
+
+def test_an_error_that_quotes_a_file_stays_on_its_line() -> None:
+    line = str(ReadError("holds another result (\x1b[2Jrun\r\n)", path=Path("a\nb"), remedy="\x07"))
+    assert line == "a\\nb: holds another result (\\x1b[2Jrun ); \\x07"

@@ -36,7 +36,6 @@ from captures import (
     write_single_cr2,
     write_single_dng,
 )
-from fuzz.mutations import mutate
 from metadata_sources import (
     IPTC,
     build_cr3,
@@ -50,6 +49,7 @@ from PIL import Image
 
 from dpdeblur.colour import ADOBE_RGB, SRGB, read_profile
 from dpdeblur.errors import NoSecondViewError, ReadError
+from dpdeblur.exif import summarise_exif
 from dpdeblur.metadata import read_metadata
 from dpdeblur.photo import Photo
 from dpdeblur.provenance import read_note
@@ -57,6 +57,7 @@ from dpdeblur.readers import Capture, Layout, ReadOptions, probe_photo, read_mos
 from dpdeblur.writers import WRITERS, WriteOptions, write_image
 from dpdeblur.writers.metadata import describe_result
 from dpdeblur.writers.picture import Picture
+from fuzz.mutations import mutate
 
 HEIGHT_PX, WIDTH_PX = 32, 48
 
@@ -450,6 +451,7 @@ def _read_raw(paths: tuple[Path, ...]) -> None:
 def _carry_metadata(paths: tuple[Path, ...]) -> None:
     """Read metadata and put it into every form of result."""
     metadata = read_metadata(paths[0])
+    summarise_exif(metadata)
     image = np.full((2, 3, 3), 0.5, np.float32)
     picture = Picture(image, None, 1, SRGB, SRGB)
     described = describe_result(metadata, picture, "dpdeblur 1 (run; fuzz)", None)
