@@ -148,6 +148,7 @@ def draw_plot(samples: list[Sample], path: Path) -> None:
     """Draw memory over photos, the program above its decoder."""
     width, height, margin = 640, 240, 36
     canvas = np.full((height, width, 3), 255, np.uint8)
+    samples = [sample for sample in samples if sample.decoder_mib]  # not while it is started, nor at the end
     most_photos = max(sample.photos for sample in samples)
     most_mib = 1.1 * max(sample.memory_mib for sample in samples)
     for field, colour in (("memory_mib", (160, 80, 0)), ("decoder_mib", (0, 120, 220))):
