@@ -14,8 +14,8 @@ from torch.nn import functional
 
 TAPS = 9
 FIELD_CHANNELS = 3 * TAPS
-# without gradients, samples are made for so many values at a time: 64 MiB of float32 instead of nine copies of the maps
-_CHUNK_VALUES = 2**24
+# without gradients, samples are made for so many values at a time: 32 MiB of float32 instead of nine copies of the maps
+_CHUNK_VALUES = 2**23
 
 
 def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -23,6 +23,9 @@ def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weigh
 
     Tap t = 3 row + column of pixel (y, x) samples at (y + row - 1 + dy, x + column - 1 + dx), bilinearly; positions
     outside the image are zero, so a sample fades out within one pixel of the border.
+
+    The nine samples of a pixel stand side by side in a map of nine times the width, channels last, over which an
+    ordinary convolution of 1 x 9 taps steps by nine.
 
     Args:
         features: (B, C, H, W).
@@ -33,44 +36,89 @@ def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weigh
         bias: (O,).
 
     Returns:
-        (B, O, H, W) in the dtype of the features; samples are taken in that of the offsets.
+        (B, O, H, W) in the dtype of the features.
     """
-    height, width = features.shape[2:]
-    if torch.is_grad_enabled():
-        rows = height
-    else:
-        rows = max(1, _CHUNK_VALUES // (features.shape[0] * features.shape[1] * TAPS * width))
+    batch, channels, height, width = features.shape
+    rows = height
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        rows = max(1, _CHUNK_VALUES // (batch * channels * TAPS * width))
+    # float32 gradients, and float64 throughout; without gradients half precision stays as it is
+    dtype = offsets.dtype if torch.is_grad_enabled() else features.dtype
+    sample = _sample_bags if features.device.type == "cpu" else _sample_grid
+    frame = _frame_maps(features.to(dtype)) if sample is _sample_bags else features.to(dtype)
+    kernel, bias = weight.flatten(2).unsqueeze(2).to(dtype), bias.to(dtype)
     parts = []
     for top in range(0, height, rows):
         part = slice(top, top + rows)
-        parts.append(_convolve_rows(features, offsets[:, :, part], modulation[:, :, part], weight, top))
-    return (torch.cat(parts, 2) + bias.view(1, -1, 1, 1)).to(features.dtype)
+        y, x = _find_positions(offsets[:, :, part].permute(0, 2, 3, 1).contiguous(), top)
+        samples = sample(frame, y, x, modulation[:, :, part].permute(0, 2, 3, 1).contiguous())
+        parts.append(functional.conv2d(samples, kernel, bias, stride=(1, TAPS)).to(features.dtype))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
-def _convolve_rows(features: Tensor, offsets: Tensor, modulation: Tensor, weight: Tensor, top: int) -> Tensor:
-    """Convolve the rows that `offsets` covers, of which the first is row `top` of the features."""
-    batch, channels, height, width = features.shape
-    rows = offsets.shape[2]
-    device, dtype = offsets.device, offsets.dtype
-    tap = torch.arange(TAPS, device=device).view(TAPS, 1, 1)
-    y = torch.arange(top, top + rows, device=device, dtype=dtype).view(1, rows, 1) + (tap // 3 - 1)
-    x = torch.arange(width, device=device, dtype=dtype).view(1, 1, width) + (tap % 3 - 1)
-    shifts = offsets.unflatten(1, (TAPS, 2))
+def _find_positions(shifts: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Where the taps of rows from `top` on sample: (B, rows, W, 18) offsets to y and x, (B, rows, W, 9) each."""
+    _, rows, width, _ = shifts.shape
+    options = {"device": shifts.device, "dtype": shifts.dtype}
+    tap = torch.arange(TAPS, device=shifts.device)
+    y = shifts[..., 0::2] + torch.arange(top, top + rows, **options).view(rows, 1, 1) + (tap // 3 - 1)
+    x = shifts[..., 1::2] + torch.arange(width, **options).view(width, 1) + (tap % 3 - 1)
+    return y, x
+
+
+def _frame_maps(features: Tensor) -> Tensor:
+    """Put zeros around maps, one above and to the left and two below and to the right, channels last."""
+    return functional.pad(features.contiguous(memory_format=torch.channels_last), (1, 2, 1, 2))
+
+
+def _sample_bags(framed: Tensor, y: Tensor, x: Tensor, modulation: Tensor) -> Tensor:
+    """Sample framed maps as weighted sums of four rows of a table, which a processor does many times faster.
+
+    Args:
+        framed: (B, C, H + 3, W + 3) by `_frame_maps`.
+        y: (B, rows, W, 9), rows of the unframed maps.
+        x: (B, rows, W, 9), columns.
+        modulation: (B, rows, W, 9), a factor for each sample.
+
+    Returns:
+        (B, C, rows, 9 W), channels last: the nine samples of a pixel side by side.
+    """
+    batch, channels, height, width = framed.shape
+    # a sample one pixel outside, or further, has weights on zeros only
+    y, x = y.clamp(-1, height - 3), x.clamp(-1, width - 3)
+    above, before = y.floor(), x.floor()
+    down, right = y - above, x - before
+    first = ((above + 1) * width + (before + 1)).to(torch.int32)
+    first = first + torch.arange(batch, device=y.device, dtype=torch.int32).view(-1, 1, 1, 1) * (height * width)
+    neighbours = torch.tensor((0, 1, width, width + 1), device=y.device, dtype=torch.int32)
+    upper, lower = modulation * (1 - down), modulation * down
+    shares = torch.stack((upper * (1 - right), upper * right, lower * (1 - right), lower * right), -1)
+    samples = functional.embedding_bag(
+        (first.unsqueeze(-1) + neighbours).reshape(-1, 4),
+        framed.permute(0, 2, 3, 1).reshape(-1, channels),
+        mode="sum",
+        per_sample_weights=shares.reshape(-1, 4).to(framed.dtype),
+    )
+    return samples.view(batch, y.shape[1], -1, channels).permute(0, 3, 1, 2)
+
+
+def _sample_grid(features: Tensor, y: Tensor, x: Tensor, modulation: Tensor) -> Tensor:
+    """Sample maps with torch's own grid sampler, which is made for accelerators; see `_sample_bags`.
+
+    Args:
+        features: (B, C, H, W).
+        y: (B, rows, W, 9).
+        x: (B, rows, W, 9).
+        modulation: (B, rows, W, 9).
+
+    Returns:
+        (B, C, rows, 9 W).
+    """
+    height, width = features.shape[2:]
     # grid_sample counts from edge to edge: -1 is the left edge of pixel 0, and 1 the right edge of the last pixel
-    grid = torch.stack(((2 * (x + shifts[:, :, 1]) + 1) / width - 1, (2 * (y + shifts[:, :, 0]) + 1) / height - 1), -1)
-    if batch == 1:
-        # the taps become a batch of views of the one image, because torch samples in parallel over the batch only
-        grid = grid.view(TAPS, rows, width, 2)
-        samples = functional.grid_sample(features.to(dtype).expand(TAPS, -1, -1, -1), grid, align_corners=False)
-        samples = (samples * modulation.view(TAPS, 1, rows, width)).view(1, TAPS * channels, rows * width)
-        kernel = weight.flatten(2).transpose(1, 2).flatten(1)
-    else:
-        grid = grid.view(batch, TAPS * rows, width, 2)
-        samples = functional.grid_sample(features.to(dtype), grid, align_corners=False)
-        samples = samples.view(batch, channels, TAPS, rows, width) * modulation.unsqueeze(1)
-        samples = samples.view(batch, channels * TAPS, rows * width)
-        kernel = weight.flatten(1)
-    return (kernel.to(dtype) @ samples).unflatten(2, (rows, width))
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1).flatten(2, 3)
+    samples = functional.grid_sample(features, grid.to(features.dtype), align_corners=False)
+    return samples * modulation.flatten(2).unsqueeze(1).to(features.dtype)
 
 
 class DeformableConv(nn.Module):

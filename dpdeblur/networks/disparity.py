@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpdeblur.networks.layers import convolve
+
 SLOPE = 0.2
 VECTOR_LENGTH = 256
 _SHIFTS = 4
@@ -35,7 +37,7 @@ class Normed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, [D,] H, W)."""
-        return F.relu(self.norm(self.convolution(x)))
+        return convolve(x, self.convolution, norm=self.norm, slope=0.0)
 
 
 class Context(nn.Module):

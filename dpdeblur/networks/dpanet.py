@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dpdeblur.networks.deform import FIELD_CHANNELS, DeformableConv
-from dpdeblur.networks.layers import correlate
+from dpdeblur.networks.correlation import correlate
+from dpdeblur.networks.layers import convolve
 from dpdeblur.networks.network import Network
 
 RADIUS = 4
@@ -48,7 +49,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        return features + self.second(functional.relu(self.first(features)))
+        return convolve(convolve(features, self.first, slope=0.0), self.second, plus=features)
 
 
 class ConvBlock(nn.Sequential):
@@ -58,6 +59,10 @@ class ConvBlock(nn.Sequential):
         """Set up the block from `inputs` to `outputs` channels."""
         entry = nn.Conv2d(inputs, outputs, 3, padding=1)
         super().__init__(entry, nn.ReLU(inplace=True), ResidualBlock(outputs), ResidualBlock(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
+        return self[3](self[2](convolve(features, self[0], slope=0.0)))
 
 
 class PyramidFeatures(nn.Module):
@@ -77,9 +82,9 @@ class PyramidFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, width, H, W)."""
-        full = functional.leaky_relu(self.entry(image), SLOPE)
-        half = functional.leaky_relu(self.to_half(full), SLOPE)
-        quarter = functional.leaky_relu(self.to_quarter(half), SLOPE)
+        full = convolve(image, self.entry, slope=SLOPE)
+        half = convolve(full, self.to_half, slope=SLOPE)
+        quarter = convolve(half, self.to_quarter, slope=SLOPE)
         half = self.joined_half(self.at_half(half) + _double_size(self.at_quarter(quarter), "bilinear"))
         return self.joined_full(self.at_full(full) + _double_size(half, "bilinear"))
 
@@ -104,8 +109,9 @@ class EncoderStage(nn.Module):
     def forward(self, views: Tensor, volume: Tensor) -> Tensor:
         """Map (2B, inputs, H, W), left views first, and (B, 81, H, W) to aligned (2B, channels, H, W)."""
         views = self.block(views)
-        joined = torch.cat((*views.chunk(2), self.volume(volume)), 1)
-        return self.align(views, torch.cat((self.left_field(joined), self.right_field(joined))))
+        volume = convolve(convolve(volume, self.volume[0], slope=0.0), self.volume[2], slope=0.0)
+        joined = torch.cat((*views.chunk(2), volume), 1)
+        return self.align(views, torch.cat((convolve(joined, self.left_field), convolve(joined, self.right_field))))
 
 
 class DecoderStage(nn.Module):
@@ -128,12 +134,12 @@ class DecoderStage(nn.Module):
         left, right = skip.chunk(2)
         if self.upsample:
             decoded = _double_size(decoded, "nearest")
-        decoded = _crop_centre(self.reduce(functional.pad(decoded, (0, 1, 0, 1))), left.shape[2], left.shape[3])
+        decoded = _crop_centre(convolve(functional.pad(decoded, (0, 1, 0, 1)), self.reduce), left.shape[2], left.shape[3])
         field = torch.cat((left, right, decoded), 1)
-        aligned = self.left_align(left, self.left_field(field))
+        aligned = self.left_align(left, convolve(field, self.left_field))
         if self.left_first:
             field = torch.cat((aligned, right, decoded), 1)
-        return self.join(torch.cat((aligned, self.right_align(right, self.right_field(field)), decoded), 1))
+        return self.join(torch.cat((aligned, self.right_align(right, convolve(field, self.right_field)), decoded), 1))
 
 
 class DPANet(Network):
@@ -218,7 +224,11 @@ class DPANet(Network):
         decoded = torch.cat(self.bottleneck(views).chunk(2), 1)
         for stage in self.decoder:
             decoded = stage(skips.pop(), decoded)
-        change = functional.pixel_shuffle(self.output(decoded), self.stem)
+        # the last layer keeps full precision under autocast
+        decoded = convolve(decoded, self.output[0], slope=0.0)
+        with torch.autocast(decoded.device.type, enabled=False):
+            change = convolve(decoded.to(left.dtype), self.output[2])
+        change = functional.pixel_shuffle(change, self.stem)
         return torch.sigmoid(change) if self.released else (left + right) / 2 + change
 
     def _check_shapes(self, left: Tensor, right: Tensor) -> None:

@@ -33,7 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpdeblur.networks.disparity import SLOPE, VECTOR_LENGTH, DisparityEstimator, activate
-from dpdeblur.networks.layers import correlate
+from dpdeblur.networks.correlation import correlate
+from dpdeblur.networks.layers import convolve, lower
 from dpdeblur.networks.network import Network
 from dpdeblur.networks.psf import PsfBlock
 
@@ -51,7 +52,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        return x + self.second(activate(self.first(x)))
+        return convolve(convolve(x, self.first, slope=SLOPE), self.second, plus=x)
 
 
 def stack_residuals(channels: int, blocks: int) -> nn.Sequential:
@@ -80,12 +81,13 @@ class SharpRegionPreservation(nn.Module):
 
     def forward(self, skip: Tensor, upsampled: Tensor) -> Tensor:
         """Join (B, S, H, W) and (B, U, H, W) into (B, S + U, H, W)."""
-        x = torch.cat([skip, upsampled], dim=1)
-        query, key = self.query(x), self.key(x)
+        joined = torch.cat([skip, upsampled], dim=1)
+        x = lower(joined)
+        query, key = convolve(x, self.query), convolve(x, self.key)
         if not self.released:
             query, key = _normalise(query), _normalise(key)
-        weights = self.value(correlate(query, key, radius=4))
-        return x + self.leave(self.residuals(self.enter(weights * x)))
+        weights = convolve(correlate(query, key, radius=4), self.value)
+        return convolve(self.residuals(convolve(weights * x, self.enter)), self.leave, plus=joined)
 
 
 class K3DN(Network):
@@ -214,10 +216,10 @@ class K3DN(Network):
     def _restore(self, pair: Tensor, vectors: Tensor, *, reblur: bool) -> Tensor:
         skips = [pair]
         for down, stage in zip(self.downs, self.encoders, strict=True):
-            skips.append(stage(activate(down(skips[-1]))))
+            skips.append(stage(convolve(skips[-1], down, slope=SLOPE)))
         x = self.deblur_features(skips.pop(), vectors, reblur=reblur)
         for up, srp, stage in zip(self.ups, self.srp, self.decoders, strict=True):
-            x = stage(srp(skips.pop(), activate(up(x))))
+            x = stage(srp(skips.pop(), F.leaky_relu(up(x), SLOPE, inplace=True)))
         return self.output(x).clamp(-1, 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:

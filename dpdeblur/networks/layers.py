@@ -1,50 +1,86 @@
-"""Layers that two networks share: local correlation. Plain torch, any device, any floating dtype."""
+"""Convolution with what follows it, as the networks share it.
+
+Plain torch on any device in any floating dtype; on a CPU, without gradients, oneDNN's fused kernels instead.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-_BLOCK_PX = 16
 
+def convolve(
+    x: Tensor,
+    layer: nn.Conv2d | nn.Conv3d,
+    *,
+    norm: nn.BatchNorm2d | nn.BatchNorm3d | None = None,
+    slope: float | None = None,
+    plus: Tensor | None = None,
+) -> Tensor:
+    """Convolve, normalise, activate, add: `plus + LeakyReLU(norm(layer(x)))`, each part where it is asked for.
 
-def correlate(left: Tensor, right: Tensor, radius: int = 4) -> Tensor:
-    """Compare each position of one map with the neighbourhood of the same position in the other.
-
-    Value `d` at `x` is the mean over channels of `left(x) * right(x + d)`, zero where `x + d` lies outside. DPANet
-    builds its cost volumes with it, K3DN its local similarities.
-
-    Rows are cut into blocks of 16 positions, so that each vertical shift is one batched matrix product of 16 positions
-    against the 16 + 2 `radius` that they can meet; the wanted values are diagonals of it. Nothing larger than 1.5 times
-    an input is kept for the backward pass.
+    On a CPU, without gradients, in float32 or bfloat16, one oneDNN kernel does it all: maps are written once instead of
+    up to four times, which takes as long as the arithmetic of narrow layers. The norm is folded into the weights.
 
     Args:
-        left: (B, C, H, W).
-        right: (B, C, H, W).
-        radius: The largest shift in either direction.
+        x: (B, C, H, W), or (B, C, D, H, W) for a volume.
+        layer: A convolution with padding of zeros.
+        norm: The batch norm behind it.
+        slope: Of the LeakyReLU; 0 is ReLU, None is no activation.
+        plus: Of the result's shape; it keeps its precision where that is higher than autocast's.
 
     Returns:
-        (B, (2 radius + 1)^2, H, W), shifts in row-major order, horizontal fastest, in the inputs' dtype (autocast's
-        where that is on).
+        (B, C', H', W'), channels last where it was fused.
     """
-    batch, channels, height, width = left.shape
-    side = 2 * radius + 1
-    reach = _BLOCK_PX + 2 * radius
-    blocks = -(-width // _BLOCK_PX)
-    spare = blocks * _BLOCK_PX - width
-    # scaled before the product: sums over many channels would overflow in half precision
-    queries = F.pad(left / channels, (0, spare)).permute(2, 0, 3, 1)
-    queries = queries.reshape(height * batch * blocks, _BLOCK_PX, channels)
-    # rows come first, so that each vertical shift is a slice that needs no copy
-    keys = F.pad(right, (radius, radius + spare, radius, radius)).permute(2, 0, 3, 1).unfold(2, reach, _BLOCK_PX)
-    keys = keys.transpose(3, 4).reshape((height + 2 * radius) * batch * blocks, reach, channels).transpose(1, 2)
-    step = batch * blocks
-    rows = []
-    for shift in range(side):
-        products = torch.bmm(queries, keys[shift * step : (shift + height) * step])
-        # position i meets columns i .. i + 2 radius: windows that start one column later in each row
-        diagonals = products.flatten(1).unfold(1, side, reach + 1)
-        rows.append(diagonals.reshape(height, batch, blocks * _BLOCK_PX, side))
-    volume = torch.cat(rows, dim=3)[:, :, :width]
-    return volume.permute(1, 3, 0, 2)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if not _can_fuse(x, dtype, norm):
+        y = layer(x)
+        if norm is not None:
+            y = norm(y)
+        if slope is not None:
+            y = F.leaky_relu(y, slope) if slope else F.relu(y)
+        return y if plus is None else plus + y
+    weight, bias = layer.weight, layer.bias
+    if norm is not None:
+        weight, bias = fold_norm(weight, bias, norm)
+    bias = None if bias is None else bias.to(dtype)
+    place = (layer.padding, layer.stride, layer.dilation, layer.groups)
+    arguments = (weight.to(dtype), bias, *place)
+    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    x = x.to(dtype).contiguous(memory_format=layout)
+    fused = torch.ops.mkldnn._convolution_pointwise
+    if plus is not None and slope is None and plus.dtype == dtype:
+        # the sum is taken before the result is rounded and written
+        return fused.binary(x, plus, *arguments, "add", 1.0, None, [], None)
+    activation = ("none", []) if slope is None else ("leaky_relu", [slope]) if slope else ("relu", [])
+    y = fused(x, *arguments, *activation, "")
+    if plus is None:
+        return y
+    return y.add_(plus) if plus.dtype == y.dtype else plus + y
+
+
+def lower(x: Tensor) -> Tensor:
+    """Take autocast's precision, where that is on, once for several layers that would each do so."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+
+def _can_fuse(x: Tensor, dtype: torch.dtype, norm: nn.Module | None) -> bool:
+    """Whether oneDNN's fused convolution can do it; compiled code fuses by itself."""
+    return (
+        x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and (norm is None or not norm.training)
+        and torch.backends.mkldnn.is_available()
+        and (dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+    )
+
+
+def fold_norm(weight: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> tuple[Tensor, Tensor]:
+    """Scale a convolution's weight and shift its bias as the batch norm behind it does in evaluation mode."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    shift = norm.bias - norm.running_mean * scale
+    return weight * scale.view(-1, *(1,) * (weight.ndim - 1)), shift if bias is None else shift + bias * scale

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpdeblur.networks.layers import correlate
+from dpdeblur.networks.correlation import correlate
 
 
 def correlate_by_loop(left: np.ndarray, right: np.ndarray, radius: int) -> np.ndarray:
