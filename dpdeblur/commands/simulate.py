@@ -75,7 +75,12 @@ def simulate(
         from dpdeblur.training.pairs import PairOptions, write_pairs
 
         scene = SceneOptions(
-            height=size.height_px, width=size.width_px, largest_radius_px=largest_radius_px, layers=layers
+            height=size.height_px,
+            width=size.width_px,
+            largest_radius_px=largest_radius_px,
+            layers=layers,
+            # neighbouring slices differ by a pixel or two of radius, so that slants show no steps
+            slices=min(10, max(4, round(largest_radius_px / 2))),
         )
         options = PairOptions(
             out=output,

@@ -61,15 +61,16 @@ class Scene:
 
 
 def find_fast_size(pixels: int) -> int:
-    """The next size whose only prime factors are 2, 3 and 5: a Fourier transform of 148 takes three times as long."""
+    """The next even size whose prime factors are at most 7: Fourier transforms of 148 take three times as long."""
+    pixels += pixels % 2
     while True:
         rest = pixels
-        for factor in (2, 3, 5):
+        for factor in (2, 3, 5, 7):
             while rest % factor == 0:
                 rest //= factor
         if rest == 1:
             return pixels
-        pixels += 1
+        pixels += 2
 
 
 def render_sharp(scene: Scene) -> Tensor:
@@ -108,25 +109,36 @@ def render_views(scene: Scene, lenses: Lenses, half_size_px: int, bank: Tensor |
     padded = torch.nn.functional.pad(kernels, (0, width - kernels.shape[-1], 0, height - kernels.shape[-2]))
     padded = padded.roll((-half_size_px, -half_size_px), (-2, -1))
     transfer = torch.fft.rfft2(padded).view(batch, depth, -1, 2, 1, height, width // 2 + 1)
-    visible = _find_visible(scene)
-    opacity = visible * scene.opacity
-    cover = torch.cat([opacity * scene.texture, opacity, visible], 2)
-    spectrum = torch.zeros((), dtype=transfer.dtype, device=transfer.device)
-    for number in range(scene.slices.shape[2]):
-        part = torch.fft.rfft2(cover * scene.slices[:, :, number, None])
-        spectrum = spectrum + part[:, :, None] * transfer[:, :, number]
-    blurred = torch.fft.irfft2(spectrum, s=(height, width)).clamp(min=0)
-    # (B, 2, ...) a layer: where slices meet, or little is visible, shares need not add up to one after blurring
-    share = blurred[:, :, :, :4] / blurred[:, :, :, 4:].clamp(min=1e-3)
-    picture = share[:, 0, :, :3] / share[:, 0, :, 3:].clamp(min=1e-3)
-    for layer in range(1, depth):
-        excess = share[:, layer, :, 3:].clamp(min=1.0)
-        picture = picture * (1 - share[:, layer, :, 3:] / excess) + share[:, layer, :, :3] / excess
+    picture = torch.zeros((), device=scene.texture.device)
+    for layer, visible in enumerate(_find_visible(scene)):
+        opacity = visible * scene.opacity[:, layer]
+        parts = [opacity * scene.texture[:, layer], opacity]
+        # the farthest layer is opaque and the nearest visible everywhere: they need no third part
+        if 0 < layer < depth - 1:
+            parts.append(visible)
+        blurred = _blur(torch.cat(parts, 1), scene.slices[:, layer], transfer[:, layer])
+        if layer == 0:
+            picture = blurred[:, :, :3] / blurred[:, :, 3:].clamp(min=1e-3)
+            continue
+        share = blurred[:, :, :4] if layer == depth - 1 else blurred[:, :, :4] / blurred[:, :, 4:].clamp(min=1e-3)
+        # where slices meet, or little is visible, shares need not add up to one after blurring
+        excess = share[:, :, 3:].clamp(min=1.0)
+        picture = picture * (1 - share[:, :, 3:] / excess) + share[:, :, :3] / excess
     return picture[:, 0], picture[:, 1]
 
 
-def _find_visible(scene: Scene) -> Tensor:
-    """The factor v of the module's formula for every layer: (B, K, 1, H, W)."""
+def _blur(cover: Tensor, slices: Tensor, transfer: Tensor) -> Tensor:
+    """Blur (B, C, H, W) slice by slice, shares (B, S, H, W), for both views: (B, 2, C, H, W), not negative."""
+    spectrum = torch.zeros((), dtype=transfer.dtype, device=transfer.device)
+    for number in range(slices.shape[1]):
+        part = torch.fft.rfft2(cover * slices[:, number, None])
+        spectrum = spectrum + part[:, None] * transfer[:, number]
+    blurred: Tensor = torch.fft.irfft2(spectrum, s=cover.shape[-2:])
+    return blurred.clamp(min=0)
+
+
+def _find_visible(scene: Scene) -> list[Tensor]:
+    """The factor v of the module's formula for every layer: (B, 1, H, W) each."""
     radius = scene.radius_px.mean(2)
     far, near = radius[:, :, None], radius[:, None]
     weight = torch.where(far * near > 0, near.abs() / far.abs().clamp(min=1e-3), 0.0).clamp(max=1)
@@ -136,4 +148,4 @@ def _find_visible(scene: Scene) -> Tensor:
         for nearer in range(layer + 1, radius.shape[1]):
             visible = visible * (1 - weight[:, layer, nearer].view(-1, 1, 1, 1) * scene.opacity[:, nearer])
         layers.append(visible)
-    return torch.stack(layers, 1)
+    return layers
