@@ -33,10 +33,14 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
 _ASSOCIATED_ALPHA = 1
-#: LZW, JPEG, deflate, and deflate under its old number.
-_OPENCV_CODECS = (5, 7, 8, 32946)
+#: Deflate has an old number too.
+_DEFLATE = (8, 32946)
+#: With LZW and JPEG.
+_OPENCV_CODECS = (5, 7, *_DEFLATE)
 #: Besides these, none and PackBits: others would depend on what else is installed, and some can unpack without bounds.
 _CODECS = (1, *_OPENCV_CODECS, 32773)
+#: Some programs end a strip with more than it needs.
+_SPARE_BYTES = 65536
 _ORIENTATION, _PHOTOMETRIC, _EXTRA_SAMPLES = 274, 262, 338
 #: Of floating point, where white is 1: what half precision holds at most, and no tone curve's power overflows.
 _LARGEST_VALUE = 65504.0
@@ -109,7 +113,7 @@ def _check_page(page: tifffile.TiffPage, header: Header, path: Path) -> None:
     check_size(path, header.width, header.height, bits_per_pixel=bits_per_pixel)
     if page.is_tiled:
         check_size(path, page.tilewidth, page.tilelength * page.tiledepth, bits_per_pixel=bits_per_pixel)
-    if math.prod(page.chunked) != len(page.dataoffsets):
+    if math.prod(page.chunked) > len(page.dataoffsets):
         raise say_damaged(path)
 
 
@@ -120,12 +124,29 @@ def _decode_page(page: tifffile.TiffPage, path: Path) -> Values:
     if codec in _OPENCV_CODECS and is_plain and page.dtype in (np.uint8, np.uint16, np.float32):
         values = decode_with_opencv(_neutralize_tags(page, read_content(path)), path)
     else:
+        _check_segments(page, path)
         # (planes, depth, height, width, samples)
         blocks = page.asarray().reshape(page.shaped)
         values = blocks[0, 0] if blocks.shape[0] == 1 else blocks[:, 0, ..., 0].transpose(1, 2, 0)
     if values.shape[:2] != (page.imagelength, page.imagewidth) or values.shape[2] != page.samplesperpixel:
         raise say_damaged(path)
     return values
+
+
+def _check_segments(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse deflated strips and tiles that unpack to more than they should: tifffile unpacks them whole."""
+    if int(page.compression) not in _DEFLATE:
+        return
+    assert page.dtype is not None  # _check_page has looked
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    size = min(rows, page.imagelength + page.tilelength) * columns * page.samplesperpixel * page.dtype.itemsize
+    with path.open("rb") as file:
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+            file.seek(offset)
+            unpacker = zlib.decompressobj()
+            unpacker.decompress(file.read(length), size + _SPARE_BYTES)
+            if unpacker.unconsumed_tail:
+                raise say_damaged(path)
 
 
 def _neutralize_tags(page: tifffile.TiffPage, content: bytes) -> bytes:

@@ -144,12 +144,32 @@ def write_tiff(path: Path, **numbers: int) -> Path:
         {"tile_width": 65520, "tile_height": 65520},
         {"samples": 65000},
         {"width": 3200, "height": 3200},
-        {"tile_height": 32},
+        {"tile_height": 8},
     ],
 )
 def test_a_tiff_whose_numbers_do_not_fit_together_is_refused(tmp_path: Path, numbers: dict[str, int]) -> None:
     read_photo(Capture((write_tiff(tmp_path / "good.tif"),)))
     refuse(write_tiff(tmp_path / "a.tif", **numbers))
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_strip_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, tile: tuple[int, int] | None) -> None:
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).random((32, 32, 3)).astype(np.float16)
+    tifffile.imwrite(path, pixels, photometric="rgb", compression="zlib", metadata=None, tile=tile)
+    assert read_photo(Capture((path,))).base.shape == (32, 32, 3)
+    with tifffile.TiffFile(path) as tiff:
+        tags = tiff.pages.first.tags
+        kind = "Strip" if tile is None else "Tile"
+        place, length = tags[f"{kind}Offsets"], tags[f"{kind}ByteCounts"]
+        place_at, length_at = place.valueoffset, length.valueoffset
+        code = {3: "<H", 4: "<I"}[int(length.dtype)]
+    bomb = deflate_zeros(30 << 20)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, place_at, len(content))
+    struct.pack_into(code, content, length_at, len(bomb))
+    path.write_bytes(bytes(content) + bomb)
+    assert "is damaged" in refuse(path)
 
 
 def test_floating_point_beyond_all_light_is_refused(tmp_path: Path) -> None:
