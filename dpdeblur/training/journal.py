@@ -17,9 +17,28 @@ class Journal:
     """The log of a run in `folder`, and its bar on the terminal; every method does nothing in a silent journal."""
 
     def __init__(
-        self, folder: Path, step: int, *, name: str, total: float, unit: str, tensorboard: bool, silent: bool
+        self,
+        folder: Path,
+        step: int,
+        *,
+        name: str,
+        start: float,
+        total: float,
+        unit: str,
+        tensorboard: bool,
+        silent: bool,
     ) -> None:
         """Open the log at a step: rows that a killed run wrote after its last saved state are taken back.
+
+        Args:
+            folder: Of the run.
+            step: Steps taken before.
+            name: In front of the bar.
+            start: How much of the budget was used before, which says nothing about the time that is left.
+            total: The budget.
+            unit: Of both.
+            tensorboard: Whether to write TensorBoard's log too.
+            silent: Whether to do nothing at all, in all processes but the first.
 
         Raises:
             UsageError: TensorBoard is wanted but not installed.
@@ -37,7 +56,7 @@ class Journal:
             except ImportError as error:
                 raise UsageError("TensorBoard is not installed", remedy="pip install tensorboard") from error
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        self.bar = tqdm(total=round(total, 1), unit=unit, desc=name, disable=None)
+        self.bar = tqdm(initial=round(start, 2), total=round(total, 1), unit=unit, desc=name, disable=None)
 
     def _read_rows(self) -> list[dict[str, str]]:
         if not self.path.exists():

@@ -170,6 +170,7 @@ class Run:
             options.out,
             state.step,
             name=f"{self.recipe.network} by {self.recipe.name}",
+            start=self.minutes_before if unit == "min" else state.step,
             total=total,
             unit=unit,
             tensorboard=options.tensorboard,

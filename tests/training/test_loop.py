@@ -22,6 +22,7 @@ from dpdeblur.training.processes import Processes
 from dpdeblur.training.recipe import Progress
 from dpdeblur.training.scenes import load_scenes
 from dpdeblur.training.sources import MixedSource
+from dpdeblur.training.step import Stepper
 from dpdeblur.training.textures import draw_textures
 from dpdeblur.training.validation import Judge
 
@@ -218,6 +219,56 @@ def test_what_is_frozen_by_name_stays_as_it_was_built(options: TrainOptions):
     fields = [tensor for name, tensor in trainee.items() if "_field." in name]
     assert len(fields) == 32 and not any(bool(tensor.any()) for tensor in fields)
     assert bool(trainee["network.output.2.weight"].any())
+
+
+def test_k3dn_by_its_paper_trains_the_sharp_region_blocks_in_the_last_fifth_and_nothing_else(options: TrainOptions):
+    paper = dataclasses.replace(options, recipe="k3dn", network=None, steps=5, learning_rate=0.01, width=64, height=64)
+    snapshots = []
+    for steps in (0, 4, 5):
+        # a process that stops at once leaves the state as it was built
+        stop = {"stop_after": 0.0} if steps == 0 else {}
+        if steps == 4:
+            run = Run(paper, Processes("cpu"))
+            stepper = Stepper(run.state, run.recipe, precision="fp32", mean_views=False, freeze="")
+            for step in range(4):
+                stepper.take(Progress(step, step / 5, run.recipe.epochs))
+            run.state.save(run.state_path, 0.0)
+        else:
+            train(dataclasses.replace(paper, **stop))
+        snapshots.append(_state(options.out)["trainee"])
+    new, plain, whole = snapshots
+
+    def changed(one: dict, other: dict) -> set[str]:
+        return {name for name in one if not torch.equal(one[name], other[name])}
+
+    assert changed(new, plain) and not any(name.startswith("network.srp.") for name in changed(new, plain))
+    assert changed(plain, whole) and all(name.startswith("network.srp.") for name in changed(plain, whole))
+    # in the first stage the blocks passed their input on
+    assert not any(bool(plain[f"network.srp.{i}.leave.weight"].any()) for i in range(3))
+    rows = _rows(options.out)
+    assert rows[0]["reblurring"] == "nan" and float(rows[-1]["reblurring"]) > 0
+
+
+def test_simulated_and_real_pairs_share_a_batch(options: TrainOptions, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for part in ("train_l/source", "train_r/source", "train_c/target"):
+        (tmp_path / "pairs" / part).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "pairs" / part / "0.png"), rng.integers(0, 65535, (40, 40, 3)).astype(np.uint16))
+    both = dataclasses.replace(options, pairs=tmp_path / "pairs", pairs_share=0.25, batch=4)
+    source = Run(both, Processes("cpu")).state.source
+    assert isinstance(source, MixedSource)
+    simulated, real = (part.draw() for part in source.sources)
+    assert len(simulated.left) == 3 and len(real.left) == 1
+    assert source.draw().left.shape == (4, 3, 32, 32)
+    only = Run(dataclasses.replace(both, textures=None, out=tmp_path / "only"), Processes("cpu")).state.source
+    assert only.draw().left.shape == (4, 3, 32, 32)
+    assert train(dataclasses.replace(both, steps=1)).keys() == {"pixel@1", "pixel@0.5"}
+
+
+def test_tensorboard_is_asked_for_only_where_it_is(options: TrainOptions, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match="TensorBoard is not installed"):
+        train(dataclasses.replace(options, tensorboard=True))
 
 
 def test_a_run_on_the_mean_of_the_views_cannot_tell_them_apart(options: TrainOptions):
