@@ -11,16 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from dpdeblur.icc import (
-    D50_XYZ,
-    Curve,
-    Floats,
-    Matrix,
-    ParametricCurve,
-    TableCurve,
-    build_profile,
-    parse_profile,
-)
+from dpdeblur.curves import Curve, Floats, ParametricCurve, TableCurve
+from dpdeblur.icc import D50_XYZ, Matrix, build_profile, parse_profile
 
 _D65_XY = (0.3127, 0.3290)
 _D50_XY = (0.3457, 0.3585)

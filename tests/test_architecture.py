@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dpdeblur"
 #: Modules and packages from the bottom up. Each may import what stands in a line below its own, and itself.
 LAYERS = (
     ("__init__", "errors"),
-    ("directories", "icc", "ledger", "worker"),
+    ("directories", "curves", "ledger", "worker"),
+    ("icc",),
     ("containers", "maker_note", "colour"),
     ("metadata",),
     ("exif", "photo", "provenance"),

@@ -20,7 +20,8 @@ from dpdeblur.colour import (
     encode_srgb,
     read_profile,
 )
-from dpdeblur.icc import TableCurve, build_profile
+from dpdeblur.curves import TableCurve
+from dpdeblur.icc import build_profile
 
 SPACES = list(COLOUR_SPACES)
 

@@ -19,7 +19,8 @@ from PIL import Image, ImageCms
 from tiny_networks import write_gkmnet
 
 from dpdeblur.colour import COLOUR_SPACES
-from dpdeblur.icc import TableCurve, build_profile
+from dpdeblur.curves import TableCurve
+from dpdeblur.icc import build_profile
 from dpdeblur.readers import Capture, read_photo
 from dpdeblur.writers import WriteOptions, write_image
 

@@ -18,8 +18,9 @@ from metadata_sources import wrap_in_png
 from PIL import Image
 
 from dpdeblur.colour import SRGB, read_profile
+from dpdeblur.curves import TableCurve
 from dpdeblur.errors import ReadError
-from dpdeblur.icc import TableCurve, build_profile
+from dpdeblur.icc import build_profile
 from dpdeblur.metadata import read_metadata
 from dpdeblur.readers import Capture, probe_photo, read_photo
 from dpdeblur.readers.complaints import hear_complaints

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from dpdeblur.colour import ADOBE_RGB, SRGB
-from dpdeblur.icc import ParametricCurve
+from dpdeblur.curves import ParametricCurve
 from dpdeblur.photo import Photo
 from dpdeblur.readers import Capture, Probe, ReadOptions, probe_photo, read_photo
 
