@@ -15,6 +15,9 @@ Printed for each arm, as means over the test pairs and leaving out 16 pixels at 
 - `aligned`: PSNR against the true reference, which only a simulation has;
 - `drift`: mean length in pixels of the affine motion from the true reference to the result;
 - `kept`: share of the pixels that JDRL's masks kept, mean over the steps after the first stage.
+
+Before that, what JDRL's masks keep of all the flow from the blurred test pictures to their references, of the flow that
+is right to half a pixel, and of the flow that is wrong by more than one. `--arms` without names stops there.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from tqdm import tqdm
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.network import Network
 from dpdeblur.training.data import SceneOptions, simulate_batches
-from dpdeblur.training.jdrl import JdrlObjective, JdrlOptions, compare_scales
+from dpdeblur.training.jdrl import MASKS, JdrlObjective, JdrlOptions, compare_scales
 from dpdeblur.training.recipe import Objective, Outcome, Pair, Progress
 from dpdeblur.training.restore import restore_scales
 from dpdeblur.training.scenes import blend_views
@@ -52,12 +55,13 @@ EPOCHS = 100  # the paper's length, which the steps are spread over
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Simulated pairs, (N, 3, H, W) encoded float16 each; `moved` is the misaligned reference."""
+    """Simulated pairs, (N, 3, H, W) encoded float16; `moved` is the reference moved by `motions`, (N, 2, H, W) px."""
 
     left: Tensor
     right: Tensor
     sharp: Tensor
     moved: Tensor
+    motions: Tensor
 
 
 class PixelObjective(Objective):
@@ -70,24 +74,29 @@ class PixelObjective(Objective):
         return Outcome(loss, results[0])
 
 
-def move_references(sharp: Tensor, margin: int, options: argparse.Namespace, generator: torch.Generator) -> Tensor:
-    """Shift, zoom and turn each picture about its middle and cut the margin off."""
-    count, _, height, width = sharp.shape
+def draw_motions(count: int, size: int, options: argparse.Namespace, generator: torch.Generator) -> Tensor:
+    """Draw the motion of each reference about the middle of a square picture, (count, 2, size, size) in pixels."""
+    device = generator.device
 
     def uniform(largest: float) -> Tensor:
-        return largest * (2 * torch.rand(count, 1, 1, generator=generator, device=sharp.device) - 1)
+        return largest * (2 * torch.rand(count, 1, 1, generator=generator, device=device) - 1)
 
     zoom, turn = 1 + uniform(options.zoom), uniform(math.radians(options.turn_degrees))
     shift_x, shift_y = uniform(options.shift_px), uniform(options.shift_px)
-    place = place_pixels(height, width, sharp.device)
-    x, y = place[:, 0] - (width - 1) / 2, place[:, 1] - (height - 1) / 2
+    x, y = (place_pixels(size, size, device) - (size - 1) / 2).unbind(1)
     flow_x = zoom * (x * turn.cos() - y * turn.sin()) - x + shift_x
     flow_y = zoom * (x * turn.sin() + y * turn.cos()) - y + shift_y
-    # cubic, so that the reference stays as sharp as another exposure would be
-    largest = torch.tensor([width - 1, height - 1], device=sharp.device).view(1, 2, 1, 1)
-    grid = (2 * (place + torch.stack([flow_x, flow_y], 1)) / largest - 1).permute(0, 2, 3, 1)
-    moved = functional.grid_sample(sharp, grid, mode="bicubic", padding_mode="border", align_corners=True)
-    return moved.clamp(0, 1)[..., margin : height - margin, margin : width - margin]
+    return torch.stack([flow_x, flow_y], 1)
+
+
+def move_references(sharp: Tensor, motions: Tensor) -> Tensor:
+    """Take each pixel from where its motion points; cubic, so that it stays as sharp as another exposure would be."""
+    largest = sharp.shape[-1] - 1
+    grid = 2 * (place_pixels(*sharp.shape[-2:], sharp.device) + motions) / largest - 1
+    moved = functional.grid_sample(
+        sharp, grid.permute(0, 2, 3, 1), mode="bicubic", padding_mode="border", align_corners=True
+    )
+    return moved.clamp(0, 1)
 
 
 def simulate_pairs(tiles: Tensor, count: int, crop: int, options: argparse.Namespace, seed: int) -> Pairs:
@@ -97,13 +106,12 @@ def simulate_pairs(tiles: Tensor, count: int, crop: int, options: argparse.Names
     size = crop + 2 * margin
     scenes = SceneOptions(height=size, width=size, largest_radius_px=options.largest_radius_px)
     batches = simulate_batches(tiles, 4, scenes, generator)
-    parts: list[list[Tensor]] = [[], [], [], []]
+    parts: list[list[Tensor]] = [[], [], [], [], []]
     for _ in range(math.ceil(count / 4)):
         left, right, sharp = next(batches)
-        inner = (..., slice(margin, -margin), slice(margin, -margin))
-        moved = move_references(sharp, margin, options, generator)
-        for part, picture in zip(parts, (left[inner], right[inner], sharp[inner], moved), strict=True):
-            part.append(picture.half())
+        motions = draw_motions(4, size, options, generator)
+        for part, picture in zip(parts, (left, right, sharp, move_references(sharp, motions), motions), strict=True):
+            part.append(picture[..., margin:-margin, margin:-margin].half())
     return Pairs(*(torch.cat(part)[:count] for part in parts))
 
 
@@ -177,6 +185,20 @@ def score_arm(network: Network | None, pairs: Pairs) -> tuple[dict[str, float], 
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}, results
 
 
+def judge_masks(pairs: Pairs) -> dict[str, dict[str, float]]:
+    """What JDRL's two masks keep of the flow between the blurred pictures and the references, in its first stage's way.
+
+    Returns:
+        For each mask the share kept of all pixels, of those whose flow is right to half a pixel, and of those whose
+        flow is wrong by more than one; the true flow is the motion's inverse to first order.
+    """
+    flow = estimate_flow(blend_views(pairs.left.float(), pairs.right.float()), pairs.moved.float())
+    error = measure_length(flow + pairs.motions.float())
+    groups = {"all": error >= 0, "right": error < 0.5, "wrong": error > 1}
+    masks = {name: mask(flow, JdrlOptions.threshold) for name, mask in MASKS.items()}
+    return {name: {key: float(mask[group].mean()) for key, group in groups.items()} for name, mask in masks.items()}
+
+
 def draw_mask(result: Tensor, moved: Tensor) -> Tensor:
     """JDRL's mask of a result and its reference, (3, H, W): white where the reference, warped, is learned from."""
     flow = estimate_flow(result[None], moved[None].float())
@@ -218,7 +240,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--network", default="gkmnet", choices=sorted(NETWORKS))
     parser.add_argument("--form", type=json.loads, default={}, help="JSON: keyword arguments of the network")
     parser.add_argument("--initial", type=Path, help="weights that all arms start from (default: untrained)")
-    parser.add_argument("--arms", nargs="+", default=["pixelwise", "jdrl", "aligned"], choices=list(ARMS))
+    parser.add_argument("--arms", nargs="*", default=["pixelwise", "jdrl", "aligned"], choices=list(ARMS))
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--crop", type=int, default=96, help="pixels, of training pairs")
@@ -269,13 +291,16 @@ def main() -> None:
             figures["jdrl_over_pixelwise"] = gains
         if options.json is not None:
             used = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-            options.json.write_text(json.dumps({"options": used, "figures": figures}, indent=1))
+            options.json.write_text(json.dumps({"options": used, "masks": masks, "figures": figures}, indent=1))
         if name == "jdrl":
             columns["its mask"] = [draw_mask(r, m) for r, m in zip(columns[name], tests.moved, strict=True)]
         if options.sheet is not None:
             references = {"misaligned reference": list(tests.moved), "true reference": list(tests.sharp)}
             draw_sheet(options.sheet, columns | references, min(6, options.test_pairs))
 
+    masks = judge_masks(tests)
+    for name, kept in masks.items():
+        print(f"mask '{name}' keeps " + ", ".join(f"{share:.1%} of {group}" for group, share in kept.items()) + " flow")
     print(f"{'':20}{'deformed':>10}{'aligned':>10}{'drift':>8}{'kept':>8}{'s/step':>8}")
     report("input", None, {})
     if options.initial is not None:

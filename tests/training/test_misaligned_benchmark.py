@@ -35,21 +35,34 @@ def drawn() -> Tensor:
 
 
 def test_references_move_by_no_more_than_was_asked(benchmark: ModuleType):
-    place = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="xy")) / 63
-    options = argparse.Namespace(shift_px=3.0, zoom=0.0, turn_degrees=0.0)
     generator = torch.Generator().manual_seed(0)
-    moved = benchmark.move_references(place.expand(200, -1, -1, -1), 8, options, generator)
-    # of a ramp in x and y, a shift is read from the values, and is the same everywhere
-    shift = (moved - place[:, 8:56, 8:56]) * 63
-    assert float((shift - shift.mean((2, 3), keepdim=True)).abs().max()) < 1e-3
-    assert 2.9 < float(shift.abs().max()) < 3.001
-    assert float(shift.mean()) == pytest.approx(0, abs=3 * 3 / 3**0.5 / 400**0.5)
-    options = argparse.Namespace(shift_px=0.0, zoom=0.02, turn_degrees=1.0)
-    moved = benchmark.move_references(place.expand(200, -1, -1, -1), 8, options, generator)
-    length = (((moved - place[:, 8:56, 8:56]) * 63) ** 2).sum(1).sqrt()
+    shifts = benchmark.draw_motions(200, 48, argparse.Namespace(shift_px=3.0, zoom=0.0, turn_degrees=0.0), generator)
+    assert float((shifts - shifts[..., :1, :1]).abs().max()) < 1e-4  # the same everywhere
+    assert 2.9 < float(shifts.abs().max()) < 3.001
+    # uniform within +-3: mean 0, standard deviation 3 / sqrt 3
+    assert float(shifts.mean()) == pytest.approx(0, abs=3 * 3 / 3**0.5 / 400**0.5)
+    zooms = benchmark.draw_motions(200, 48, argparse.Namespace(shift_px=0.0, zoom=0.02, turn_degrees=1.0), generator)
+    length = (zooms**2).sum(1).sqrt()
     corner = 23.5 * 2**0.5 * (0.02**2 + (torch.pi / 180) ** 2) ** 0.5
     assert 0.9 * corner < float(length.max()) < 1.02 * corner
     assert float(length[:, 23:25, 23:25].max()) < 0.1  # the middle stays
+
+
+def test_a_reference_is_taken_from_where_its_motion_points(benchmark: ModuleType, drawn: Tensor):
+    motion = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 128, 128)
+    moved = benchmark.move_references(drawn, motion)
+    torch.testing.assert_close(moved[..., 4:-4, 4:-4], drawn[..., 2:-6, 7:-1], atol=1e-4, rtol=0)
+
+
+def test_masks_are_judged_by_the_true_motion(benchmark: ModuleType, drawn: Tensor):
+    sharp, moved = drawn[..., 8:-8, 8:-8], drawn[..., 6:-10, 11:-5].clone()
+    moved[..., 30:70, 30:70] = drawn[..., 80:120, 5:45]  # something else stands here, so its flow is wrong
+    truth = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 112, 112)
+    kept = benchmark.judge_masks(benchmark.Pairs(sharp, sharp, sharp, moved, truth))
+    for shares in kept.values():
+        assert shares["right"] > 0.97
+        assert shares["wrong"] < 0.7
+        assert shares["wrong"] < shares["all"] < shares["right"]
 
 
 def test_the_score_tells_sharp_from_blurred_and_moved(benchmark: ModuleType, drawn: Tensor):
