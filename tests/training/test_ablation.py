@@ -1,6 +1,5 @@
 """The ablation benchmark changes what it says, and its table compares what it should."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,20 +9,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from benchmark_scripts import load_script
 
 from dpdeblur.training.kernels import build_kernels, ideal_lenses
 from dpdeblur.training.textures import draw_textures
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "ablate.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablate", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("ablate")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The held-out set of the benchmark is what it says, and the benchmark runs."""
 
-import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from benchmark_scripts import load_script
 
 from dpdeblur.networks import NETWORKS
 from dpdeblur.training.data import SceneOptions
@@ -17,17 +16,10 @@ from dpdeblur.training.kernels import build_kernels, draw_lenses
 from dpdeblur.training.measured import MEASURED_RADIUS_PX
 from dpdeblur.weights import Card, save_weights
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "score_simulated.py"
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("score_simulated", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["score_simulated"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("score_simulated")
 
 
 def test_held_out_kernels_share_the_pupils_light_out_to_the_views(benchmark: ModuleType):
@@ -74,19 +66,15 @@ def test_scenes_repeat_with_the_seed_and_show_no_texture_of_training(benchmark: 
     assert scene.radius_px.shape == (1, 1, 48, 48)
 
 
-def test_the_benchmark_scores_a_network_that_does_nothing_at_zero(tmp_path: Path):
+def test_the_benchmark_scores_a_network_that_does_nothing_at_zero(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     # untrained, GKMNet is the identity
     save_weights(tmp_path / "idle.safetensors", "gkmnet", NETWORKS["gkmnet"].build(), Card("gkmnet"))
-    words = [
-        sys.executable,
-        str(SCRIPT),
-        "--weights",
-        str(tmp_path / "idle.safetensors"),
-        "--json",
-        str(tmp_path / "j"),
-    ]
-    words += ["--count", "6", "--size", "64", "--largest-radius", "4"]
-    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    words = ["score_simulated.py", "--weights", str(tmp_path / "idle.safetensors"), "--json", str(tmp_path / "j")]
+    monkeypatch.setattr(sys, "argv", [*words, "--count", "6", "--size", "64", "--largest-radius", "4"])
+    benchmark.main()
     scores = json.loads((tmp_path / "j").read_text())["idle"]
     assert scores["gain"] == pytest.approx(0, abs=1e-3) == scores["all, pooled"]
-    assert "idle: " in result.stdout and "missed" in result.stdout
+    printed = capsys.readouterr().out
+    assert "idle: " in printed and "missed" in printed
