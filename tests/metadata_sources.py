@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 
 from PIL import Image
+from png_blocks import Chunk, pack_png, pack_rows
 
 Entry = tuple[int, int, int, bytes]
 
@@ -217,15 +217,9 @@ def wrap_in_jpeg(*segments: tuple[int, bytes]) -> bytes:
     return b"\xff\xd8" + packed + picture.getvalue()[2:]
 
 
-def wrap_in_png(*chunks: tuple[bytes, bytes]) -> bytes:
+def wrap_in_png(*chunks: Chunk) -> bytes:
     """A PNG of one pixel with chunks (kind, content) before its data."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), *(chunk(*item) for item in chunks)]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+    return pack_png((1, 1), 0, 8, pack_rows([b"\0"]), *chunks)
 
 
 def box(kind: bytes, data: bytes) -> bytes:

@@ -21,6 +21,7 @@ from metadata_sources import (
     wrap_in_jpeg,
 )
 from PIL import ImageCms
+from png_blocks import Chunk, pack_png, pack_rows
 
 from dpdeblur.colour import COLOUR_SPACES
 
@@ -220,18 +221,13 @@ def build_tiff(facts: Facts) -> bytes:
 
 def build_png(facts: Facts) -> bytes:
     """A PNG of `PIXELS` with the facts."""
-    rows = b"".join(b"\0" + PIXELS[row * 9 : row * 9 + 9] for row in range(HEIGHT_PX))
-    chunks: list[tuple[bytes, bytes]] = [(b"IHDR", struct.pack(">IIBBBBB", WIDTH_PX, HEIGHT_PX, 8, 2, 0, 0, 0))]
-    chunks += [(b"iCCP", b"a name\0\0" + zlib.compress(facts.icc))] if facts.icc else []
+    chunks: list[Chunk] = [(b"iCCP", b"a name\0\0" + zlib.compress(facts.icc))] if facts.icc else []
     chunks.append((b"eXIf", build_directories(facts, bytes(8), [])))
     chunks += [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + facts.xmp)] if facts.xmp else []
     if facts.iptc:
         digits = b"\niptc\n%8d\n" % len(facts.iptc) + facts.iptc.hex().encode() + b"\n"
         chunks.append((b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(digits)))
-    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
+    return pack_png((WIDTH_PX, HEIGHT_PX), 2, 8, pack_rows([PIXELS[:9], PIXELS[9:]]), *chunks)
 
 
 def build_jpeg(facts: Facts) -> bytes:

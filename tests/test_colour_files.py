@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import tifffile
 from cli_runs import run
 from PIL import Image, ImageCms
+from png_blocks import pack_chunk
 from tiny_networks import write_gkmnet
 
 from dpdeblur.colour import COLOUR_SPACES
@@ -66,9 +66,7 @@ def write_source(path: Path, codes: Codes, icc: bytes | None) -> Path:
         return path
     content = imagecodecs.png_encode(codes if channels > 1 else codes[..., 0])
     if icc is not None:
-        chunk = b"iCCP" + b"name\0\0" + zlib.compress(icc)
-        chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        content = content[:33] + chunk + content[33:]
+        content = content[:33] + pack_chunk(b"iCCP", b"name\0\0" + zlib.compress(icc)) + content[33:]
     path.write_bytes(content)
     return path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import hashlib
 import os
 import pickle
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_runs import call, draw_codes, list_files, run, write_tiff
+from intruder import Intruder
 from PIL import Image, PngImagePlugin
 from tiny_networks import write_gkmnet
 
@@ -182,17 +182,6 @@ except OSError:
     seen, calls = run_guarded(tmp_path, program)
     assert "socket.getaddrinfo" in seen or "socket.__new__" in seen
     assert calls == "" or "AF_INET" in calls
-
-
-@dataclasses.dataclass
-class Intruder:
-    """What makes a folder when it is unpickled."""
-
-    folder: Path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Have the unpickler call a function, as any pickle can."""
-        return os.mkdir, (str(self.folder),)
 
 
 @pytest.mark.parametrize("form", ["pickle", "torch"])

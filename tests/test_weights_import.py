@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pickle
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from intruder import Intruder
 from safetensors import safe_open
 from torch import Tensor
 
@@ -262,18 +262,6 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path, content: o
     import_failing(save_checkpoint(tmp_path / "a.pth", content), "is a checkpoint without a state dict")
 
 
-@dataclasses.dataclass
-class Intruder:
-    """What makes a folder when it is unpickled."""
-
-    folder: Path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Have the unpickler call a function, as any pickle can."""
-        return os.mkdir, (str(self.folder),)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("form", ["pickle", "zip", "legacy"])
 def test_a_pickle_with_code_is_refused_and_the_code_never_runs(
     tmp_path: Path, state: dict[str, Tensor], form: str
@@ -319,7 +307,6 @@ def test_a_weights_file_of_ours_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_random_damage_is_always_refused_in_one_line(tmp_path: Path, zipped: bool) -> None:
     content = {"a.weight": torch.zeros(3, 2), "a.steps": torch.tensor(3)}
     path = save_checkpoint(tmp_path / "a.pth", content, _use_new_zipfile_serialization=zipped)

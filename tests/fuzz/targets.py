@@ -46,6 +46,7 @@ from metadata_sources import (
     wrap_in_png,
 )
 from PIL import Image
+from png_blocks import Chunk, pack_png
 
 from dpdeblur.colour import ADOBE_RGB, SRGB, read_profile
 from dpdeblur.errors import NoSecondViewError, ReadError
@@ -223,13 +224,9 @@ def repair_png(content: bytes) -> bytes:
     return bytes(repaired)
 
 
-def _make_png(kind: int, depth: int, rows: bytes, *chunks: tuple[bytes, bytes], interlaced: int = 0) -> bytes:
+def _make_png(kind: int, depth: int, rows: bytes, *chunks: Chunk, interlaced: int = 0) -> bytes:
     """A PNG of 16x12 pixels around its filtered rows."""
-    header = struct.pack(">IIBBBBB", 16, 12, depth, kind, 0, 0, interlaced)
-    content = b"\x89PNG\r\n\x1a\n"
-    for name, body in ((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-        content += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    return content
+    return pack_png((16, 12), kind, depth, zlib.compress(rows), *chunks, rest=bytes((0, 0, interlaced)))
 
 
 def _build_png() -> list[tuple[Seed, ...]]:

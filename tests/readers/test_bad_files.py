@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from png_blocks import pack_png
 
 from dpdeblur.errors import ReadError
 from dpdeblur.readers import SUFFIXES, Capture, probe_photo, read_photo
@@ -116,14 +117,6 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path, value: float) ->
         read_photo(Capture((tmp_path / "a.tif",)))
 
 
-def declare_png(width: int, height: int) -> bytes:
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    for body in (b"IDAT" + zlib.compress(bytes(1000)), b"IEND"):
-        chunks += struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
 def declare_jpeg(files: dict[str, bytes], width: int, height: int) -> bytes:
     content = bytearray(files["photo.jpg"])
     frame = content.index(b"\xff\xc0")
@@ -148,7 +141,7 @@ def test_pictures_that_declare_too_much_are_refused_before_decoding(
 ) -> None:
     width = height = 60000
     content = {
-        ".png": lambda: declare_png(width, height),
+        ".png": lambda: pack_png((width, height), 2, 8, zlib.compress(bytes(1000))),
         ".jpg": lambda: declare_jpeg(files, width, height),
         ".tif": lambda: declare_tiff(files, width, height),
         ".pgm": lambda: b"P5 60000 60000 65535\n" + bytes(100),

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from metadata_sources import wrap_in_png
 from PIL import Image
+from png_blocks import pack_png
 
 from dpdeblur.colour import SRGB, read_profile
 from dpdeblur.curves import TableCurve
@@ -39,17 +40,6 @@ def refuse(path: Path) -> str:
     return str(caught.value).removeprefix(f"{path}: ")
 
 
-def pack_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def declare_png(
-    width: int, height: int, depth: int = 8, kind: int = 2, *, data: bytes = b"", rest: bytes = b"\0\0\0"
-) -> bytes:
-    header = struct.pack(">IIBB", width, height, depth, kind) + rest
-    return b"\x89PNG\r\n\x1a\n" + pack_chunk(b"IHDR", header) + pack_chunk(b"IDAT", data) + pack_chunk(b"IEND", b"")
-
-
 def deflate_zeros(size: int) -> bytes:
     packer = zlib.compressobj(9)
     block = bytes(1 << 20)
@@ -63,7 +53,7 @@ def deflate_zeros(size: int) -> bytes:
 @pytest.mark.parametrize(("width", "height"), [(17000, 17000), (1, 299_999_999), (5000, 100)])
 def test_a_kilobyte_that_declares_megabytes_is_refused(tmp_path: Path, width: int, height: int) -> None:
     png = tmp_path / "a.png"
-    png.write_bytes(declare_png(width, height, 16, data=bytes(600)))
+    png.write_bytes(pack_png((width, height), 2, 16, bytes(600)))
     assert refuse(png).startswith(f"declares {width}x{height} pixels, which {png.stat().st_size} bytes cannot hold; ")
     if max(width, height) < 65536:
         buffer = io.BytesIO()
@@ -76,7 +66,7 @@ def test_a_kilobyte_that_declares_megabytes_is_refused(tmp_path: Path, width: in
 
 def test_a_picture_as_empty_as_deflate_can_pack_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(declare_png(4000, 3000, 8, 0, data=deflate_zeros(3000 * 4001)))
+    path.write_bytes(pack_png((4000, 3000), 0, 8, deflate_zeros(3000 * 4001)))
     assert 3000 * 4001 / path.stat().st_size > 1000  # deflate's limit is 1032
     photo = read_photo(Capture((path,)))
     assert (photo.base.shape, float(np.abs(photo.base).max())) == ((3000, 4000, 1), 0.0)
@@ -96,7 +86,7 @@ def test_200_megapixels_are_allowed_and_300_are_not_exceeded(tmp_path: Path, kin
     def declare(width: int, height: int) -> None:
         padding = bytes(3 * width * height // 1000)
         if kind == "png":
-            path.write_bytes(declare_png(width, height, data=padding))
+            path.write_bytes(pack_png((width, height), 2, 8, padding))
         elif kind == "jpeg":
             buffer = io.BytesIO()
             Image.new("RGB", (16, 16)).save(buffer, "JPEG")
@@ -120,7 +110,7 @@ def test_200_megapixels_are_allowed_and_300_are_not_exceeded(tmp_path: Path, kin
 @pytest.mark.parametrize(("depth", "kind"), [(8, 2), (16, 3), (3, 0), (4, 2), (8, 5), (8, 7)])
 def test_kinds_of_png_that_do_not_exist_are_refused(tmp_path: Path, depth: int, kind: int, rest: bytes) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(declare_png(4, 4, depth, kind, data=zlib.compress(bytes(100)), rest=rest))
+    path.write_bytes(pack_png((4, 4), kind, depth, zlib.compress(bytes(100)), rest=rest))
     assert "a kind of PNG that does not exist" in refuse(path)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy.typing as npt
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from png_blocks import Chunk, pack_png, pack_rows
 
 from dpdeblur.colour import ADOBE_RGB, SRGB
 from dpdeblur.curves import ParametricCurve
@@ -37,16 +36,11 @@ def draw(shape: tuple[int, ...], dtype: type) -> Values:
     return np.random.default_rng(1).integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
 
 
-def write_png(path: Path, kind: int, depth: int, rows: list[bytes], *chunks: tuple[bytes, bytes]) -> Path:
-    """Write a PNG of any colour type and depth, by the specification: Pillow knows no 16-bit RGB."""
+def write_png(path: Path, kind: int, depth: int, rows: list[bytes], *chunks: Chunk) -> Path:
+    """Write a PNG of any colour type and depth: Pillow knows no 16-bit RGB."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
-    width = len(rows[0]) * 8 // (channels * depth)
-    header = struct.pack(">IIBBBBB", width, len(rows), depth, kind, 0, 0, 0)
-    content = b"\x89PNG\r\n\x1a\n"
-    data = zlib.compress(b"".join(b"\0" + row for row in rows))
-    for name, body in ((b"IHDR", header), *chunks, (b"IDAT", data), (b"IEND", b"")):
-        content += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    path.write_bytes(content)
+    size = len(rows[0]) * 8 // (channels * depth), len(rows)
+    path.write_bytes(pack_png(size, kind, depth, pack_rows(rows), *chunks))
     return path
 
 
