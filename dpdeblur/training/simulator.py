@@ -14,8 +14,9 @@ back to front, `seen = seen (1 - A) + P`, with A and P the blurred opacity and c
 Plain blending has v = 1, which is exact where one of two layers is in focus, but lets the hidden part of a layer shine
 through the edges of another at nearly the same depth. With w = 1 the formula is exact for layers of equal radius (it is
 the blur of their composite). Here w is the nearer layer's radius divided by the farther one's, between 0 and 1 (0 on
-opposite sides of focus). Against tracing the rays this halves the error of plain blending between such layers, or
-better (tests/training/test_simulator.py).
+opposite sides of focus). Against tracing the rays, the error is 0.2 to 0.45 of plain blending's where the radii differ
+by a quarter, 0.4 to 0.65 where they differ by half, and plain blending's own on opposite sides of focus
+(tests/training/test_simulator.py).
 """
 
 from __future__ import annotations

@@ -152,6 +152,24 @@ def test_edges_between_layers_are_nearly_what_traced_rays_see(
     assert float(traced[..., edge].std()) > 0.05
 
 
+@pytest.mark.parametrize(
+    ("near_radius", "far_radius", "share"), [(6.0, 8.0, 0.45), (8.0, 6.0, 0.25), (4.0, 8.0, 0.65), (8.0, 4.0, 0.4)]
+)
+def test_edges_out_of_focus_are_nearer_to_traced_rays_than_plain_blending(
+    near_radius: float, far_radius: float, share: float, monkeypatch: pytest.MonkeyPatch
+):
+    scene, lenses = _two_layers(far_radius, near_radius), ideal_lenses(1)
+    traced = _trace_rays(scene, build_kernels(lenses, torch.tensor([[8.0]]), 14)[0, 0], 8.0)
+
+    def measure() -> float:
+        return float((torch.cat(render_views(scene, lenses, 14)) - traced).pow(2).mean().sqrt())
+
+    ours = measure()
+    everything = [torch.ones_like(scene.opacity[:, 0])] * 2
+    monkeypatch.setattr("dpdeblur.training.simulator._find_visible", lambda scene: everything)
+    assert ours < share * measure()
+
+
 def test_slices_of_one_depth_are_one_plane():
     whole = _single_layer(4.0)
     shares = torch.rand(1, 1, 3, 96, 96, generator=torch.Generator().manual_seed(2))
