@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 
 #: Inputs for each target; those of slow ones.
 MUTATIONS = 300
-FEWER = {"cr2": 150, "dng": 150, "weights": 200, "import": 200}
+FEWER = {"cr2": 150, "dng": 150, "weights": 100, "import": 200}
 #: LibRaw may die of what no other program has seen; `run` decodes in a process that may.
 MAY_DIE = {"cr2", "cr3", "dng", "raw"}
 #: Seeds that are not good: without a picture, foreign, or without the tensors that their card promises.
