@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,10 @@ from captures import (
     write_single_dng,
 )
 from mosaics import Scene, encode_srgb
+
+# a suite that a shell starts in the background inherits an ignored Ctrl-C, and would pass that on to the programs that
+# it interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HEIGHT_PX, WIDTH_PX = 64, 96
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
