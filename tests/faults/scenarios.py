@@ -101,8 +101,10 @@ def interrupt(folder: Path, weights: Path, rng: random.Random) -> None:
         process.send_signal(number)
         time.sleep(rng.uniform(0, 0.05))
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode in (code, 0), f"{process.returncode} instead of {code}: {stderr}"
-    assert process.returncode == code or shoot.list_done() == set(shoot.photos)
+    # a shell says 143 of a process that SIGTERM ended, too: the program handles it only while there is work
+    seen = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    assert seen in (code, 0), f"{seen} instead of {code}: {stderr}"
+    assert seen == code or shoot.list_done() == set(shoot.photos)
     shoot.check(stderr)
     assert not shoot.list_hidden()
     shoot.resume()
