@@ -57,6 +57,8 @@ def test_texts_of_a_png_are_named_and_a_list_of_them_has_an_end(tmp_path: Path) 
     assert read_bytes(tmp_path, wrap_in_png(*texts)).warnings == (
         "The PNG's texts were left out: 'Author', 'Title', 'Rights'.",
     )
+    machines = [(b"tEXt", b"Software\0x"), (b"tEXt", b"date:create\0x")]
+    assert read_bytes(tmp_path, wrap_in_png(*machines)).warnings == ()
     many = [(b"tEXt", b"%d\0x" % number) for number in range(1000)]
     assert read_bytes(tmp_path, wrap_in_png(*many)).warnings == (
         "The PNG's texts were left out: '0', '1', '2', '3', '4' ....",

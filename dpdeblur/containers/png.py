@@ -18,6 +18,8 @@ _LONGEST_LIST = 5
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _PROFILE_KEYWORD = re.compile(rb"Raw profile type (exif|APP1|xmp|iptc|8bim)", re.IGNORECASE)
 _XMP_IN_APP1 = b"http://ns.adobe.com/xap/1.0/\0"
+#: What programs note about the file that they wrote, and ImageMagick's copies of other blocks.
+_MACHINE_KEYWORDS = (b"Software", b"date:", b"exif:", b"icc:", b"jpeg:", b"png:", b"tiff:")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _COLOURS = (b"gAMA", b"cHRM", b"cICP")
 
@@ -101,7 +103,10 @@ def _name_losses(chunks: dict[tuple[bytes, bytes], bytes], blocks: Blocks) -> No
     texts = [
         keyword.decode("latin-1")
         for kind, keyword in chunks
-        if kind in _TEXTS and keyword != _XMP_KEYWORD and not _PROFILE_KEYWORD.fullmatch(keyword)
+        if kind in _TEXTS
+        and keyword != _XMP_KEYWORD
+        and not _PROFILE_KEYWORD.fullmatch(keyword)
+        and not keyword.startswith(_MACHINE_KEYWORDS)
     ]
     if texts:
         names = ", ".join(repr(text) for text in texts[:_LONGEST_LIST]) + (" ..." if texts[_LONGEST_LIST:] else "")
