@@ -40,6 +40,15 @@ def refuse(path: Path) -> str:
     return str(caught.value).removeprefix(f"{path}: ")
 
 
+def declare_jpeg(width: int, height: int) -> bytes:
+    """A JPEG of 16x16 pixels that declares another size."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG")
+    jpeg = bytearray(buffer.getvalue())
+    struct.pack_into(">HH", jpeg, jpeg.index(b"\xff\xc0") + 5, height, width)
+    return bytes(jpeg)
+
+
 def deflate_zeros(size: int) -> bytes:
     packer = zlib.compressobj(9)
     block = bytes(1 << 20)
@@ -56,11 +65,7 @@ def test_a_kilobyte_that_declares_megabytes_is_refused(tmp_path: Path, width: in
     png.write_bytes(pack_png((width, height), 2, 16, bytes(600)))
     assert refuse(png).startswith(f"declares {width}x{height} pixels, which {png.stat().st_size} bytes cannot hold; ")
     if max(width, height) < 65536:
-        buffer = io.BytesIO()
-        Image.new("RGB", (16, 16)).save(buffer, "JPEG")
-        jpeg = bytearray(buffer.getvalue())
-        struct.pack_into(">HH", jpeg, jpeg.index(b"\xff\xc0") + 5, height, width)
-        (tmp_path / "a.jpg").write_bytes(jpeg)
+        (tmp_path / "a.jpg").write_bytes(declare_jpeg(width, height))
         assert "bytes cannot hold" in refuse(tmp_path / "a.jpg")
 
 
@@ -88,11 +93,7 @@ def test_200_megapixels_are_allowed_and_300_are_not_exceeded(tmp_path: Path, kin
         if kind == "png":
             path.write_bytes(pack_png((width, height), 2, 8, padding))
         elif kind == "jpeg":
-            buffer = io.BytesIO()
-            Image.new("RGB", (16, 16)).save(buffer, "JPEG")
-            jpeg = bytearray(buffer.getvalue())
-            struct.pack_into(">HH", jpeg, jpeg.index(b"\xff\xc0") + 5, height, width)
-            path.write_bytes(bytes(jpeg) + padding)
+            path.write_bytes(declare_jpeg(width, height) + padding)
         else:
             entries = [(256, 4, 1, width), (257, 4, 1, height), (273, 4, 1, 8), (279, 4, 1, 8)]
             table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
