@@ -22,35 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dpdeblur.networks.layers import convolve
+from dpdeblur.networks.mixture import COEFFICIENTS, Mixture
 from dpdeblur.networks.network import Network
 from dpdeblur.networks.triplet import Block, ConvUnit
 
 SCALES = 3
-# (sigma, window) of the Gaussians after the delta: each is truncated to its window and normalised
-GAUSSIANS = tuple((0.25 * step, max(3, 2 * (step // 2) + 1)) for step in range(1, 22))
-KERNELS = 1 + len(GAUSSIANS)
-COEFFICIENTS = 2 * KERNELS  # one set for the blurred image, one for the previous result
 State = tuple[Tensor, Tensor]
-
-
-def sample_gaussian(sigma: float, window: int) -> Tensor:
-    """Sample a one-dimensional Gaussian at the pixels of an odd window, summing to one, in float64.
-
-    The outer product with itself is the normalised two-dimensional kernel: truncation to a square keeps it separable.
-    """
-    position = torch.arange(window, dtype=torch.float64) - window // 2
-    profile = torch.exp(-0.5 * (position / sigma) ** 2)
-    return profile / profile.sum()
-
-
-def assign_kernels(released: bool) -> list[list[int]]:
-    """List the kernel that makes each colour's map k, for k = 0..21, in the order red, green, blue.
-
-    The released grouped convolution repeats every kernel three times and then gives each colour a run of 22.
-    """
-    if released:
-        return [[(KERNELS * colour + number) // 3 for number in range(KERNELS)] for colour in range(3)]
-    return [list(range(KERNELS))] * 3
 
 
 def build_pyramid(blurred: Tensor) -> list[Tensor]:
@@ -103,84 +81,39 @@ class Coefficients(nn.Module):
         self.gates = nn.Conv2d(32 + COEFFICIENTS, 4 * COEFFICIENTS, 5, padding=2)
         self.path = ConvUnit(nn.Conv2d(32, COEFFICIENTS, 3, padding=1), COEFFICIENTS)
 
-    def forward(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """Predict (B, 44, H, W) in (-1, 1) and the next state: hidden and cell, (B, 44, H/2, W/2) each.
+    def advance(self, features: Tensor, state: State | None) -> State:
+        """Take the LSTM a step on: (B, 32, H, W) and its state, hidden and cell, (B, 44, H/2, W/2) each.
 
-        The recurrence and the products are computed in float32 at least, whatever autocast says.
+        The recurrence is computed in float32 at least, whatever autocast says.
         """
         pooled = functional.avg_pool2d(features, 2)
         if state is None:
             zero = pooled.new_zeros((pooled.shape[0], COEFFICIENTS, *pooled.shape[2:]))
             state = (zero, zero)
         hidden, cell = state
-        gates = self.gates(torch.cat((pooled, hidden.to(pooled.dtype)), 1))
+        gates = convolve(torch.cat((pooled, hidden.to(pooled.dtype)), 1), self.gates)
+        del pooled, hidden
         gates = gates.to(torch.promote_types(gates.dtype, torch.float32))
         write, keep, show, candidate = gates.chunk(4, 1)
-        cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(candidate)
-        hidden = torch.sigmoid(show) * torch.tanh(cell)
-        maps = functional.interpolate(hidden, scale_factor=2.0, mode="nearest")
-        return torch.tanh(0.5 * (maps * self.path(features) + maps)), (hidden, cell)
+        cell = torch.addcmul(torch.sigmoid(write) * torch.tanh(candidate), torch.sigmoid(keep), cell)
+        return torch.sigmoid(show) * torch.tanh(cell), cell
+
+    def forward(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """Predict maps in (-1, 1), (B, 44, H, W), in the precision of `hidden`."""
+        return _modulate(self.path(features).to(hidden.dtype), hidden)
 
 
-class Mixture(nn.Module):
-    """Blurs two images with the kernels, weighs the blurs, and joins the 132 maps by a 1x1 convolution.
-
-    Kernels of one window are filtered together, separably, and their share of the result is added up at once: at most
-    18 maps are alive where 132 would be. Products are kept off TF32, whose 10 bits the cancelling sums would show.
-    """
-
-    def __init__(self, *, released: bool) -> None:
-        """Group the maps by window; `released` chooses the kernels of each colour (see assign_kernels)."""
-        super().__init__()
-        self.released = released
-        self.output = nn.Conv2d(2 * 3 * KERNELS, 3, 1)
-        windows = (1, *(window for _, window in GAUSSIANS))
-        assignment = assign_kernels(released)
-        self.windows = sorted(set(windows))
-        for window in self.windows:
-            # a map is (channel of [blurred, previous], kernel, coefficient map, input of the 1x1 convolution)
-            maps = [
-                (3 * image + colour, kernel, KERNELS * image + number, KERNELS * (3 * image + colour) + number)
-                for image in range(2)
-                for colour in range(3)
-                for number, kernel in enumerate(assignment[colour])
-                if windows[kernel] == window
-            ]
-            blurs = sorted({(channel, kernel) for channel, kernel, _, _ in maps})
-            profiles = [sample_gaussian(*GAUSSIANS[kernel - 1]) for _, kernel in blurs if kernel > 0]
-            tables = {
-                "source": [channel for channel, _ in blurs],
-                "blur": [blurs.index((channel, kernel)) for channel, kernel, _, _ in maps],
-                "coefficient": [coefficient for _, _, coefficient, _ in maps],
-                "column": [column for _, _, _, column in maps],
-            }
-            for name, table in tables.items():
-                self.register_buffer(f"{name}_{window}", torch.tensor(table), persistent=False)
-            if profiles:
-                profile = torch.stack(profiles).float()
-                self.register_buffer(f"profile_{window}", profile, persistent=False)
-
-    def forward(self, blurred: Tensor, previous: Tensor, coefficients: Tensor) -> Tensor:
-        """Mix (B, 3, H, W) twice by (B, 44, H, W) to (B, 3, H, W); zero padding; float32 at least under autocast."""
-        with torch.autocast(blurred.device.type, enabled=False):
-            dtype = coefficients.dtype
-            images = torch.cat((blurred.to(dtype), previous.to(dtype)), 1)
-            weight = self.output.weight.to(dtype).flatten(1)
-            mixed = self.output.get_parameter("bias").to(dtype).view(1, 3, 1)
-            for window in self.windows:
-                blurs = images.index_select(1, self.get_buffer(f"source_{window}"))
-                if window > 1:
-                    profile = self.get_buffer(f"profile_{window}").to(dtype)
-                    count, margin = profile.shape[0], window // 2
-                    # one group per map: CUDA computes such convolutions in float32, others in TF32 by default
-                    blurs = functional.conv2d(blurs, profile.view(count, 1, -1, 1), padding=(margin, 0), groups=count)
-                    blurs = functional.conv2d(blurs, profile.view(count, 1, 1, -1), padding=(0, margin), groups=count)
-                if self.released:  # several coefficient maps share a blur
-                    blurs = blurs.index_select(1, self.get_buffer(f"blur_{window}"))
-                maps = blurs * coefficients.index_select(1, self.get_buffer(f"coefficient_{window}"))
-                columns = weight.index_select(1, self.get_buffer(f"column_{window}"))
-                mixed = mixed + columns @ maps.flatten(2)
-            return mixed.unflatten(2, blurred.shape[2:])
+def _modulate(path: Tensor, hidden: Tensor) -> Tensor:
+    """tanh of half of `hidden * path + hidden`, where `hidden` (B, 44, H/2, W/2) is doubled without being copied."""
+    rows, columns = hidden.shape[2:]
+    # each position of `hidden` meets 2 x 2 of `path`
+    path = path.unflatten(3, (columns, 2)).unflatten(2, (rows, 2))
+    doubled = hidden[:, :, :, None, :, None]
+    if torch.is_grad_enabled():
+        maps = torch.tanh(0.5 * (path * doubled + doubled))
+    else:  # in place, and by the sigmoid, which a processor computes several times faster
+        maps = path.add_(1).mul_(doubled).sigmoid_().mul_(2).sub_(1)
+    return maps.flatten(4, 5).flatten(2, 3)
 
 
 class GKMNet(Network):
@@ -237,12 +170,15 @@ class GKMNet(Network):
         for level, blurred in enumerate(reversed(pyramid)):
             if level > 0:
                 previous = double_size(previous)
-            coefficients, (hidden, cell) = self.coefficients(self.features(blurred), state)
+            features = self.features(blurred)
+            state = self.coefficients.advance(features, state)
+            coefficients = self.coefficients(features, state[0])
+            del features  # as large as all that the mixture needs
             mixed = self.mixture(blurred, previous, coefficients)
             previous = mixed if self.released else blurred + mixed
             results.insert(0, previous)
             if level < SCALES - 1:
-                state = (double_size(hidden), double_size(cell))
+                state = (double_size(state[0]), double_size(state[1]))
         return results
 
     def _check_pyramid(self, pyramid: Sequence[Tensor]) -> None:

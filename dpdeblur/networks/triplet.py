@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from dpdeblur.networks.layers import convolve
 
 
 class Gate(nn.Module):
@@ -19,9 +22,24 @@ class Gate(nn.Module):
         self.norm = nn.BatchNorm2d(1)
 
     def forward(self, features: Tensor, axis: int) -> Tensor:
-        """Pool (B, A, H, W) over `axis` to one plane of the two other axes, in the order in which they come."""
-        pooled = torch.stack((features.amax(axis), features.mean(axis)), 1)
+        """Pool (B, C, H, W) over `axis` to one plane: (B, H, W), (B, C, W), or for the last axis (B, H, C)."""
+        pooled = _pool_axis(features, axis)
+        if axis == 3:
+            pooled = pooled.transpose(2, 3)
         return torch.sigmoid(self.norm(self.conv(pooled))).squeeze(1)
+
+
+def _pool_axis(features: Tensor, axis: int) -> Tensor:
+    """Maximum and mean of (B, C, H, W) over an axis: (B, 2, ...) of the two others, in the order in which they come."""
+    if features.device.type != "cpu" or torch.is_grad_enabled():
+        return torch.stack((features.amax(axis), features.mean(axis)), 1)
+    # on a CPU, torch pools maps many times faster than it reduces an axis, and reduces halves slowly
+    if axis == 1:
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        return torch.stack((features.amax(1), features.mean(1)), 1)
+    window = (features.shape[2], 1) if axis == 2 else (1, features.shape[3])
+    pools = functional.max_pool2d(features, window), functional.avg_pool2d(features, window)
+    return torch.stack([pool.squeeze(axis) for pool in pools], 1)
 
 
 class TripletAttention(nn.Module):
@@ -36,11 +54,16 @@ class TripletAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Gate (B, A, H, W); height and width are pooled over their whole extent."""
-        gates = self.over_channels(features, 1).unsqueeze(1)
-        gates = gates + self.over_height(features, 2).unsqueeze(2)
+        over_channels = self.over_channels(features, 1).unsqueeze(1)
+        over_height = self.over_height(features, 2).unsqueeze(2)
         # the plane of the last gate has rows of the image as its rows and channels as its columns
-        plane = self.over_width(features.transpose(1, 2), 3).transpose(1, 2)
-        return features * ((gates + plane.unsqueeze(3)) / 3)
+        over_width = self.over_width(features, 3).transpose(1, 2).unsqueeze(3)
+        # one map of the features' size and layout, where the sum of the gates would be another
+        first, *others = ((gate / 3).to(features.dtype) for gate in (over_channels, over_height, over_width))
+        gated = features * first
+        for gate in others:
+            gated.addcmul_(features, gate)
+        return gated
 
 
 class ConvUnit(nn.Sequential):
@@ -49,6 +72,12 @@ class ConvUnit(nn.Sequential):
     def __init__(self, conv: nn.Module, channels: int) -> None:
         """Put norm and ReLU behind a convolution of `channels` outputs."""
         super().__init__(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+    def forward(self, features: Tensor, plus: Tensor | None = None) -> Tensor:
+        """Map (B, C, H, W), and add `plus` where it is given."""
+        if isinstance(self[0], nn.Conv2d):
+            return convolve(features, self[0], norm=self[1], slope=0.0, plus=plus)
+        return super().forward(features)
 
 
 class Block(nn.Module):
@@ -64,7 +93,7 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to the head's channels and size."""
-        features = self.head(features)
-        features = features + self.first(features)
-        features = features + self.second(features)
+        features = convolve(features, self.head) if isinstance(self.head, nn.Conv2d) else self.head(features)
+        features = self.first(features, plus=features)
+        features = self.second(features, plus=features)
         return self.attention(features)

@@ -7,14 +7,9 @@ from PIL import Image
 from released_states import VECTORS, fill_state, read_layout
 from torch.nn import functional
 
-from dpdeblur.networks.gkmnet import (
-    GAUSSIANS,
-    GKMNet,
-    Mixture,
-    assign_kernels,
-    build_pyramid,
-    released_keys,
-)
+from dpdeblur.networks import mixture as mixture_module
+from dpdeblur.networks.gkmnet import GKMNet, build_pyramid, released_keys
+from dpdeblur.networks.mixture import GAUSSIANS, Mixture, assign_kernels
 from dpdeblur.networks.triplet import TripletAttention
 
 
@@ -91,7 +86,9 @@ def test_widest_gaussian_has_sigma_5_25_in_a_window_of_21() -> None:
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_grouped_separable_mixture_equals_full_two_dimensional_kernels(released: bool) -> None:
+def test_both_separable_mixtures_equal_full_two_dimensional_kernels(
+    released: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(3)
     mixture = Mixture(released=released).double()
     blurred, previous = torch.rand(2, 2, 3, 17, 26, dtype=torch.float64)
@@ -99,6 +96,11 @@ def test_grouped_separable_mixture_equals_full_two_dimensional_kernels(released:
     with torch.no_grad():
         expected = mix_naively(mixture, blurred, previous, maps)
         assert (mixture(blurred, previous, maps) - expected).abs().max() < 1e-6
+        # bands of one row
+        monkeypatch.setattr(mixture_module, "_BAND_VALUES", 1)
+        assert (mixture(blurred, previous, maps) - expected).abs().max() < 1e-6
+    # with gradients, window by window
+    assert (mixture(blurred, previous, maps) - expected).abs().max() < 1e-6
 
 
 def test_triplet_attention_averages_three_gates_made_by_permuting_axes() -> None:
@@ -114,6 +116,7 @@ def test_triplet_attention_averages_three_gates_made_by_permuting_axes() -> None
             pooled = torch.cat((turned.max(1, keepdim=True)[0], turned.mean(1, keepdim=True)), 1)
             expected += (turned * torch.sigmoid(gate.norm(gate.conv(pooled)))).permute(order) / 3
         assert (attention(features) - expected).abs().max() < 1e-12
+    assert (attention(features) - expected).abs().max() < 1e-12
 
 
 def test_pyramid_agrees_with_pillows_bilinear_reduction() -> None:

@@ -1,0 +1,155 @@
+"""GKMNet's mixture of Gaussian kernels: 22 blurs of two images, weighed per pixel and added up.
+
+Quan, Wu and Ji, "Gaussian Kernel Mixture Network for Single Image Defocus Deblurring", NeurIPS 2021, Eq. 7; gkmnet.py
+says where the kernels differ from the paper's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# (sigma, window) of the Gaussians after the delta: each is truncated to its window and normalised
+GAUSSIANS = tuple((0.25 * step, max(3, 2 * (step // 2) + 1)) for step in range(1, 22))
+KERNELS = 1 + len(GAUSSIANS)
+COEFFICIENTS = 2 * KERNELS  # one set for the blurred image, one for the previous result
+# in bands, Gaussians are filtered by sevens of like width: 42 maps, which fill 16 lanes nearly three times
+_SEVEN = 7
+_MARGIN_PX = max(window for _, window in GAUSSIANS) // 2
+# values of the 132 maps of a band: 16 MiB of float32
+_BAND_VALUES = 2**22
+
+
+def sample_gaussian(sigma: float, window: int) -> Tensor:
+    """Sample a one-dimensional Gaussian at the pixels of an odd window, summing to one, in float64.
+
+    The outer product with itself is the normalised two-dimensional kernel: truncation to a square keeps it separable.
+    """
+    position = torch.arange(window, dtype=torch.float64) - window // 2
+    profile = torch.exp(-0.5 * (position / sigma) ** 2)
+    return profile / profile.sum()
+
+
+def assign_kernels(released: bool) -> list[list[int]]:
+    """List the kernel that makes each colour's map k, for k = 0..21, in the order red, green, blue.
+
+    The released grouped convolution repeats every kernel three times and then gives each colour a run of 22.
+    """
+    if released:
+        return [[(KERNELS * colour + number) // 3 for number in range(KERNELS)] for colour in range(3)]
+    return [list(range(KERNELS))] * 3
+
+
+class Mixture(nn.Module):
+    """Blurs two images with the kernels, weighs the blurs, and joins the 132 maps by a 1x1 convolution.
+
+    Two ways lead there. With gradients, or on an accelerator, kernels of one window are filtered together, separably,
+    and their share of the result is added up at once: at most 18 maps are alive where 132 would be; products are kept
+    off TF32, whose 10 bits the cancelling sums would show. On a CPU without gradients all 132 maps of a band of rows
+    are made at once, channels last, while they fit the cache.
+    """
+
+    def __init__(self, *, released: bool) -> None:
+        """Group the maps by window; `released` chooses the kernels of each colour (see assign_kernels)."""
+        super().__init__()
+        self.released = released
+        self.output = nn.Conv2d(2 * 3 * KERNELS, 3, 1)
+        windows = (1, *(window for _, window in GAUSSIANS))
+        assignment = assign_kernels(released)
+        self.windows = sorted(set(windows))
+        for window in self.windows:
+            # a map is (channel of [blurred, previous], kernel, coefficient map, input of the 1x1 convolution)
+            maps = [
+                (3 * image + colour, kernel, KERNELS * image + number, KERNELS * (3 * image + colour) + number)
+                for image in range(2)
+                for colour in range(3)
+                for number, kernel in enumerate(assignment[colour])
+                if windows[kernel] == window
+            ]
+            blurs = sorted({(channel, kernel) for channel, kernel, _, _ in maps})
+            profiles = [sample_gaussian(*GAUSSIANS[kernel - 1]) for _, kernel in blurs if kernel > 0]
+            tables = {
+                "source": [channel for channel, _ in blurs],
+                "blur": [blurs.index((channel, kernel)) for channel, kernel, _, _ in maps],
+                "coefficient": [coefficient for _, _, coefficient, _ in maps],
+                "column": [column for _, _, _, column in maps],
+            }
+            for name, table in tables.items():
+                self.register_buffer(f"{name}_{window}", torch.tensor(table), persistent=False)
+            if profiles:
+                profile = torch.stack(profiles).float()
+                self.register_buffer(f"profile_{window}", profile, persistent=False)
+        # in bands, maps come kernel by kernel, each of the three colours of both images
+        places = [(number, image, colour) for number in range(KERNELS) for image in range(2) for colour in range(3)]
+        tables = {
+            "map": [6 * assignment[colour][number] + 3 * image + colour for number, image, colour in places],
+            "coefficient": [KERNELS * image + number for number, image, _ in places],
+            "column": [KERNELS * (3 * image + colour) + number for number, image, colour in places],
+        }
+        for name, table in tables.items():
+            self.register_buffer(f"band_{name}", torch.tensor(table), persistent=False)
+
+    def forward(self, blurred: Tensor, previous: Tensor, coefficients: Tensor) -> Tensor:
+        """Mix (B, 3, H, W) twice by (B, 44, H, W) to (B, 3, H, W); zero padding; float32 at least under autocast."""
+        is_banded = blurred.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        with torch.autocast(blurred.device.type, enabled=False):
+            images = torch.cat((blurred, previous), 1).to(coefficients.dtype)
+            return (self._mix_bands if is_banded else self._mix_windows)(images, coefficients)
+
+    def _mix_windows(self, images: Tensor, coefficients: Tensor) -> Tensor:
+        """Mix (B, 6, H, W), window by window."""
+        dtype = coefficients.dtype
+        weight = self.output.weight.to(dtype).flatten(1)
+        mixed = self.output.get_parameter("bias").to(dtype).view(1, 3, 1)
+        for window in self.windows:
+            blurs = images.index_select(1, self.get_buffer(f"source_{window}"))
+            if window > 1:
+                profile = self.get_buffer(f"profile_{window}").to(dtype)
+                count, margin = profile.shape[0], window // 2
+                # one group per map: CUDA computes such convolutions in float32, others in TF32 by default
+                blurs = functional.conv2d(blurs, profile.view(count, 1, -1, 1), padding=(margin, 0), groups=count)
+                blurs = functional.conv2d(blurs, profile.view(count, 1, 1, -1), padding=(0, margin), groups=count)
+            if self.released:  # several coefficient maps share a blur
+                blurs = blurs.index_select(1, self.get_buffer(f"blur_{window}"))
+            maps = blurs * coefficients.index_select(1, self.get_buffer(f"coefficient_{window}"))
+            columns = weight.index_select(1, self.get_buffer(f"column_{window}"))
+            mixed = mixed + columns @ maps.flatten(2)
+        return mixed.unflatten(2, images.shape[2:])
+
+    def _mix_bands(self, images: Tensor, coefficients: Tensor) -> Tensor:
+        """Mix (B, 6, H, W), band by band of rows."""
+        dtype = coefficients.dtype
+        batch, _, height, width = images.shape
+        weight = self.output.weight.to(dtype).flatten(1).index_select(1, self.get_buffer("band_column"))
+        bias = self.output.get_parameter("bias").to(dtype)
+        sevens = [_stack_profiles(first, dtype) for first in range(0, len(GAUSSIANS), _SEVEN)]
+        padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, 0, 0, _MARGIN_PX, _MARGIN_PX))
+        coefficients = coefficients.permute(0, 2, 3, 1)
+        mixed = images.new_empty(batch, height, width, 3)
+        rows = max(1, _BAND_VALUES // (6 * KERNELS * batch * width))
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            source = padded[:, top : bottom + 2 * _MARGIN_PX]
+            # copies of the images, side by side, one for each kernel of a seven
+            copies = source.repeat(1, 1, 1, _SEVEN).permute(0, 3, 1, 2)
+            maps = [source[:, _MARGIN_PX:-_MARGIN_PX].permute(0, 3, 1, 2)]
+            for profile in sevens:
+                count, margin = profile.shape[0], profile.shape[2] // 2
+                blurs = copies[:, :, _MARGIN_PX - margin : copies.shape[2] - _MARGIN_PX + margin]
+                blurs = functional.conv2d(blurs, profile, groups=count)
+                maps.append(functional.conv2d(blurs, profile.transpose(2, 3), padding=(0, margin), groups=count))
+            blurs = torch.cat(maps, 1).permute(0, 2, 3, 1)
+            if self.released:
+                blurs = blurs.index_select(3, self.get_buffer("band_map"))
+            weights = coefficients[:, top:bottom].index_select(3, self.get_buffer("band_coefficient"))
+            mixed[:, top:bottom] = functional.linear(blurs.mul_(weights), weight, bias)
+        return mixed.permute(0, 3, 1, 2)
+
+
+def _stack_profiles(first: int, dtype: torch.dtype) -> Tensor:
+    """The profiles of seven Gaussians in the widest window of theirs, six times each: (42, 1, window, 1)."""
+    chosen = GAUSSIANS[first : first + _SEVEN]
+    widest = chosen[-1][1]
+    profiles = [functional.pad(sample_gaussian(*gaussian), ((widest - gaussian[1]) // 2,) * 2) for gaussian in chosen]
+    return torch.stack(profiles).repeat_interleave(6, 0).view(-1, 1, widest, 1).to(dtype)
