@@ -13,7 +13,8 @@ from dpdeblur.metadata import read_metadata
 _SOFTWARE = 305
 #: What the writer makes of a note: the program, its version, and the note in brackets.
 _SIGNED_NOTE = re.compile(
-    r"dpdeblur \S+ \((?P<marker>[^;\s][^;]*); (?P<details>.+?)(?:; input (?P<fingerprint>[0-9a-f]{16}-[0-9a-f]{16}))?\)",
+    r"dpdeblur \S+ \((?P<marker>[^;\s][^;]*); (?P<details>.+?)"
+    r"(?:; input (?P<fingerprint>[0-9a-f]{16}-[0-9a-f]{16}))?\)",
     re.DOTALL,
 )
 _WEIGHTS = re.compile(r"\bweights ([0-9a-f]{12})\b")

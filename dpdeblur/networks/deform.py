@@ -59,10 +59,12 @@ def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weigh
 def _find_positions(shifts: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """Where the taps of rows from `top` on sample: (B, rows, W, 18) offsets to y and x, (B, rows, W, 9) each."""
     _, rows, width, _ = shifts.shape
-    options = {"device": shifts.device, "dtype": shifts.dtype}
-    tap = torch.arange(TAPS, device=shifts.device)
-    y = shifts[..., 0::2] + torch.arange(top, top + rows, **options).view(rows, 1, 1) + (tap // 3 - 1)
-    x = shifts[..., 1::2] + torch.arange(width, **options).view(width, 1) + (tap % 3 - 1)
+    device, dtype = shifts.device, shifts.dtype
+    tap = torch.arange(TAPS, device=device)
+    row = torch.arange(top, top + rows, device=device, dtype=dtype).view(rows, 1, 1)
+    column = torch.arange(width, device=device, dtype=dtype).view(width, 1)
+    y = shifts[..., 0::2] + row + (tap // 3 - 1)
+    x = shifts[..., 1::2] + column + (tap % 3 - 1)
     return y, x
 
 

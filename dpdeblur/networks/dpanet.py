@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dpdeblur.networks.deform import FIELD_CHANNELS, DeformableConv
 from dpdeblur.networks.correlation import correlate
-from dpdeblur.networks.layers import convolve
+from dpdeblur.networks.deform import FIELD_CHANNELS, DeformableConv
+from dpdeblur.networks.layers import convolve, convolve_precisely, lower
 from dpdeblur.networks.network import Network
 
 RADIUS = 4
@@ -82,7 +82,7 @@ class PyramidFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, width, H, W)."""
-        full = convolve(image, self.entry, slope=SLOPE)
+        full = lower(convolve_precisely(image, self.entry, slope=SLOPE))
         half = convolve(full, self.to_half, slope=SLOPE)
         quarter = convolve(half, self.to_quarter, slope=SLOPE)
         half = self.joined_half(self.at_half(half) + _double_size(self.at_quarter(quarter), "bilinear"))
@@ -134,7 +134,9 @@ class DecoderStage(nn.Module):
         left, right = skip.chunk(2)
         if self.upsample:
             decoded = _double_size(decoded, "nearest")
-        decoded = _crop_centre(convolve(functional.pad(decoded, (0, 1, 0, 1)), self.reduce), left.shape[2], left.shape[3])
+        decoded = _crop_centre(
+            convolve(functional.pad(decoded, (0, 1, 0, 1)), self.reduce), left.shape[2], left.shape[3]
+        )
         field = torch.cat((left, right, decoded), 1)
         aligned = self.left_align(left, convolve(field, self.left_field))
         if self.left_first:
@@ -224,10 +226,7 @@ class DPANet(Network):
         decoded = torch.cat(self.bottleneck(views).chunk(2), 1)
         for stage in self.decoder:
             decoded = stage(skips.pop(), decoded)
-        # the last layer keeps full precision under autocast
-        decoded = convolve(decoded, self.output[0], slope=0.0)
-        with torch.autocast(decoded.device.type, enabled=False):
-            change = convolve(decoded.to(left.dtype), self.output[2])
+        change = convolve_precisely(convolve(decoded, self.output[0], slope=0.0), self.output[2])
         change = functional.pixel_shuffle(change, self.stem)
         return torch.sigmoid(change) if self.released else (left + right) / 2 + change
 

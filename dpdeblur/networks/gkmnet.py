@@ -104,7 +104,7 @@ class Coefficients(nn.Module):
 
 
 def _modulate(path: Tensor, hidden: Tensor) -> Tensor:
-    """tanh of half of `hidden * path + hidden`, where `hidden` (B, 44, H/2, W/2) is doubled without being copied."""
+    """Tanh of half of `hidden * path + hidden`, where `hidden` (B, 44, H/2, W/2) is doubled without being copied."""
     rows, columns = hidden.shape[2:]
     # each position of `hidden` meets 2 x 2 of `path`
     path = path.unflatten(3, (columns, 2)).unflatten(2, (rows, 2))

@@ -32,62 +32,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpdeblur.networks.disparity import SLOPE, VECTOR_LENGTH, DisparityEstimator, activate
-from dpdeblur.networks.correlation import correlate
-from dpdeblur.networks.layers import convolve, lower
+from dpdeblur.networks.disparity import SLOPE, VECTOR_LENGTH, DisparityEstimator
+from dpdeblur.networks.layers import convolve, convolve_precisely, lower
 from dpdeblur.networks.network import Network
 from dpdeblur.networks.psf import PsfBlock
+from dpdeblur.networks.srp import Residual, SharpRegionPreservation, stack_residuals
 
 _WINDOW = (18, 14)  # features; 144 x 112 pixels
-
-
-class Residual(nn.Module):
-    """x + conv(LeakyReLU(conv x)), 3x3, without bias."""
-
-    def __init__(self, channels: int) -> None:
-        """Create both convolutions."""
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return convolve(convolve(x, self.first, slope=SLOPE), self.second, plus=x)
-
-
-def stack_residuals(channels: int, blocks: int) -> nn.Sequential:
-    """Chain residual blocks of one width."""
-    return nn.Sequential(*(Residual(channels) for _ in range(blocks)))
-
-
-def _normalise(features: Tensor) -> Tensor:
-    """Scale (B, C, H, W) so that every position's mean square is 1, but leave what is nearly nothing small."""
-    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-3)
-
-
-class SharpRegionPreservation(nn.Module):
-    """SRP block: weigh skip and upsampled features by their local similarities, then refine (Eq. 11 to 16)."""
-
-    def __init__(self, channels: int, blocks: int, released: bool) -> None:
-        """Create the block for `channels` = skip + upsampled, with `blocks` residual blocks in its output."""
-        super().__init__()
-        self.released = released
-        self.query = nn.Conv2d(channels, channels, 3, padding=1)
-        self.key = nn.Conv2d(channels, channels, 3, padding=1)
-        self.value = nn.Conv2d(81, channels, 3, padding=1)
-        self.enter = nn.Conv2d(channels, channels, 3, padding=1)
-        self.residuals = stack_residuals(channels, blocks)
-        self.leave = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, skip: Tensor, upsampled: Tensor) -> Tensor:
-        """Join (B, S, H, W) and (B, U, H, W) into (B, S + U, H, W)."""
-        joined = torch.cat([skip, upsampled], dim=1)
-        x = lower(joined)
-        query, key = convolve(x, self.query), convolve(x, self.key)
-        if not self.released:
-            query, key = _normalise(query), _normalise(key)
-        weights = convolve(correlate(query, key, radius=4), self.value)
-        return convolve(self.residuals(convolve(weights * x, self.enter)), self.leave, plus=joined)
 
 
 class K3DN(Network):
@@ -204,10 +155,12 @@ class K3DN(Network):
             features = features.reshape(batch, channels, height // rows, rows, width // columns, columns)
             features = features.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, rows, columns)
         for block in reversed(self.psf) if reblur else self.psf:
-            weights = block.weigh_channels(vectors).to(features.dtype)
+            with torch.autocast(features.device.type, enabled=False):
+                kernel = block.build_kernel()
+            weights = block.weigh_channels(vectors, kernel).to(features.dtype)
             if not self.windows:
                 weights = F.interpolate(weights, size=(height, width), mode="bilinear", align_corners=False)
-            features = block.reblur(features, weights) if reblur else block(features, weights)
+            features = block.reblur(features, weights) if reblur else block(features, weights, kernel)
         if self.windows:
             features = features.reshape(batch, height // rows, width // columns, channels, rows, columns)
             features = features.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, height, width)
@@ -216,11 +169,12 @@ class K3DN(Network):
     def _restore(self, pair: Tensor, vectors: Tensor, *, reblur: bool) -> Tensor:
         skips = [pair]
         for down, stage in zip(self.downs, self.encoders, strict=True):
-            skips.append(stage(convolve(skips[-1], down, slope=SLOPE)))
+            reduce = convolve_precisely if down is self.downs[0] else convolve
+            skips.append(stage(lower(reduce(skips[-1], down, slope=SLOPE))))
         x = self.deblur_features(skips.pop(), vectors, reblur=reblur)
         for up, srp, stage in zip(self.ups, self.srp, self.decoders, strict=True):
             x = stage(srp(skips.pop(), F.leaky_relu(up(x), SLOPE, inplace=True)))
-        return self.output(x).clamp(-1, 1)
+        return convolve_precisely(x, self.output).clamp(-1, 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Restore the all-in-focus image.

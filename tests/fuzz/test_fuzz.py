@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fuzz.mutations import OPERATIONS, find_fields, mutate
-from fuzz.runner import Runner
-from fuzz.targets import TARGETS, TRAPS, Mutator, repair_png
 from metadata_sources import Builder, build_source, wrap_in_png
 
 from dpdeblur.errors import DpDeblurError
+from fuzz.mutations import OPERATIONS, find_fields, mutate
+from fuzz.runner import Runner
+from fuzz.targets import TARGETS, TRAPS, Mutator, repair_png
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's view of memory")
 
