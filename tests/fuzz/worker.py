@@ -17,9 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fuzz.targets import TRAPS, Mutator
-
 from dpdeblur.errors import DpDeblurError
+from fuzz.targets import TRAPS, Mutator
 
 #: What an input of some kilobytes may cost: resident memory beyond what there was, and seconds of all threads.
 MEMORY_LIMIT_BYTES = 384 << 20
