@@ -86,26 +86,26 @@ class PsfBlock(nn.Module):
         half = torch.linalg.solve_triangular(lower, self.permutation.mT, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, half, upper=True)
 
-    def weigh_channels(self, vectors: Tensor) -> Tensor:
+    def weigh_channels(self, vectors: Tensor, kernel: Tensor) -> Tensor:
         """Ask the kernels with the vectors (Eq. 8).
 
         Args:
             vectors: (B, h, w, 256).
+            kernel: (C, 9, 9) by `build_kernel`.
 
         Returns:
             The channel weights (B, C, h, w).
         """
-        with torch.autocast(vectors.device.type, enabled=False):
-            summary = (self.kernel_weight * self.build_kernel()[:, :, : _CENTRE + 1]).sum(dim=(1, 2))
+        summary = (self.kernel_weight * kernel[:, :, : _CENTRE + 1]).sum(dim=(1, 2))
         vectors = vectors + activate(self.answer(self.query(vectors) * summary))
         # an equalised linear layer: the weight is scaled at run time, the bias is not
         logits = F.linear(vectors, self.modulation.weight / math.sqrt(VECTOR_LENGTH), self.modulation.bias)
         return self.gain * logits.softmax(dim=-1).permute(0, 3, 1, 2)
 
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Deblur features (B, C, H, W) with channel weights of that size or (B, C, 1, 1)."""
+    def forward(self, x: Tensor, weights: Tensor, kernel: Tensor) -> Tensor:
+        """Deblur features (B, C, H, W) by the kernel with channel weights of that size or (B, C, 1, 1)."""
         with torch.autocast(x.device.type, enabled=False):
-            kernel, mixing = self.build_kernel(), self.build_mixing()
+            mixing = self.build_mixing()
         blurred = activate(F.conv2d(x, kernel[:, None], padding=_CENTRE, groups=x.shape[1]))
         return x + activate(F.conv2d(blurred * weights, mixing[:, :, None, None]))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dpdeblur.networks.layers import convolve
+from dpdeblur.networks.layers import convolve, convolve_precisely, lower
 
 
 class Gate(nn.Module):
@@ -93,7 +93,10 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) to the head's channels and size."""
-        features = convolve(features, self.head) if isinstance(self.head, nn.Conv2d) else self.head(features)
+        # a bare convolution is the network's first layer
+        features = (
+            lower(convolve_precisely(features, self.head)) if isinstance(self.head, nn.Conv2d) else self.head(features)
+        )
         features = self.first(features, plus=features)
         features = self.second(features, plus=features)
         return self.attention(features)

@@ -10,17 +10,18 @@ from dpdeblur.networks.dpanet import DecoderStage, DPANet, ResidualBlock, correl
 
 
 @pytest.mark.skipif(not VECTORS.is_dir(), reason="the authors' vectors are not beside the checkout")
-def test_released_form_gives_the_authors_pixels() -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
+def test_released_form_gives_the_authors_pixels(dtype: torch.dtype, tolerance: float) -> None:
     state = fill_state(read_layout("dpanet"))
     table = released_keys()
     assert set(table) == set(state)
     network = DPANet(released=True)
     network.load_state_dict({table[key]: value for key, value in state.items()}, strict=True)
-    network.double().eval()
+    network.to(dtype).eval()
     vectors = np.load(VECTORS / "dpanet.npz")
     with torch.no_grad():
-        result = network(torch.from_numpy(vectors["left"]).double(), torch.from_numpy(vectors["right"]).double())
-    assert np.abs(result.numpy() - vectors["output"]).max() < 1e-6
+        result = network(*(torch.from_numpy(vectors[side]).to(dtype) for side in ("left", "right")))
+    assert np.abs(result.numpy() - vectors["output"]).max() < tolerance
 
 
 @pytest.mark.parametrize("released", [False, True])
