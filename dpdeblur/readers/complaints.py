@@ -13,11 +13,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+#: libjpeg's warnings, libpng's, and LibRaw's, which begin with the file's name.
 _DAMAGE = re.compile(
-    r"(?:Corrupt JPEG data: |Premature end of JPEG file|Invalid SOS parameters|Unsupported marker"
-    r"|libpng (?:warning|error): |.*: (?=data corrupted at|[Uu]nexpected end of file))(?P<what>.*)"
+    r"(?:Corrupt JPEG data: |libpng (?:warning|error): |.*: (?=data corrupted at|[Uu]nexpected end of file)"
+    r"|(?=Premature end of JPEG|Invalid SOS parameters|Inconsistent progression|Unknown Adobe color transform"
+    r"|Application transferred too))(?P<what>.*)"
 )
-_HARMLESS = re.compile(r"Warning: unknown JFIF revision|Inconsistent progression sequence")
+_HARMLESS = re.compile(r"Warning: unknown JFIF revision")
 
 _STDERR = 2
 _guard = threading.Lock()
@@ -68,7 +70,7 @@ def _sort_lines(text: str, stderr: int) -> list[str]:
     for line in text.splitlines(keepends=True):
         match = _DAMAGE.match(line)
         if match is not None:
-            damage.append((match["what"] or match[0]).strip())
+            damage.append(match["what"].strip())
         elif not _HARMLESS.match(line):
             os.write(stderr, line.encode())
     if not damage:

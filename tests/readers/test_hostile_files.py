@@ -295,6 +295,24 @@ def test_what_others_print_meanwhile_comes_out_after_all(capfd: pytest.CaptureFi
     assert capfd.readouterr().err == "progress 50 %\nend"
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("Corrupt JPEG data: found marker 0xd9 instead of RST3", "found marker 0xd9 instead of RST3"),
+        ("Premature end of JPEG file", "Premature end of JPEG file"),
+        ("Inconsistent progression sequence for component 0 coefficient 1", "Inconsistent progression sequence for"),
+        ("Unknown Adobe color transform code 255", "Unknown Adobe color transform code 255"),
+        ("libpng warning: IDAT: too much image data", "IDAT: too much image data"),
+        ("/a/b: c.dng: Unexpected end of file", "Unexpected end of file"),
+    ],
+)
+def test_complaints_of_every_library_are_understood(line: str, what: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with hear_complaints() as warnings:
+        os.write(2, line.encode() + b"\n")
+    assert f"may be wrong ({what}" in warnings[0]
+    assert capfd.readouterr().err == ""
+
+
 def test_a_failure_while_listening_gives_standard_error_back(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), hear_complaints():
         raise ZeroDivisionError
