@@ -154,7 +154,7 @@ def compare_with_serial(jobs: Sequence[Job], scale: float, rounds: int, worker: 
 def main() -> None:
     """Run both parts and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=10)
+    parser.add_argument("--photos", type=int, default=10, help="of the first part; 0 leaves it out")
     parser.add_argument("--megapixels", type=float, default=24)
     parser.add_argument("--single", action="store_true", help="raws with one frame instead of two")
     parser.add_argument("--wait", type=float, nargs="+", default=[10.0], help="seconds that the stand-in waits")
@@ -171,14 +171,15 @@ def main() -> None:
 
         torch.set_num_threads(arguments.cores)
     figures: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "photos": arguments.photos, "stand_in": []}
-    with tempfile.TemporaryDirectory(prefix="overlap-") as folder, Worker() as worker:
-        jobs = write_raws(Path(folder), arguments.photos, arguments.megapixels, dual=not arguments.single)
-        for wait_s in arguments.wait:
-            result = compare_with_stages(jobs, wait_s, worker)
-            figures["stand_in"].append(result)
-            alone = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result["alone_s"].items())
-            print(f"{len(jobs)} raws of {arguments.megapixels:g} megapixels, alone: {alone} s; batch", end=" ")
-            print(f"{result['batch_s']:.1f} s, {result['ratio']:.3f} of the slowest (least: {result['least']:.3f})")
+    if arguments.photos:
+        with tempfile.TemporaryDirectory(prefix="overlap-") as folder, Worker() as worker:
+            jobs = write_raws(Path(folder), arguments.photos, arguments.megapixels, dual=not arguments.single)
+            for wait_s in arguments.wait:
+                result = compare_with_stages(jobs, wait_s, worker)
+                figures["stand_in"].append(result)
+                alone = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result["alone_s"].items())
+                print(f"{len(jobs)} raws of {arguments.megapixels:g} megapixels, alone: {alone} s; batch", end=" ")
+                print(f"{result['batch_s']:.1f} s, {result['ratio']:.3f} of the slowest (least: {result['least']:.3f})")
     if arguments.real_photos:
         with tempfile.TemporaryDirectory(prefix="overlap-") as folder, Worker() as worker:
             jobs = write_raws(Path(folder), arguments.real_photos, arguments.real_megapixels, dual=False)
