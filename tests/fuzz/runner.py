@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,14 +42,8 @@ class Tally:
 class Runner:
     """Keeps one child process alive, target after target."""
 
-    def __init__(self, *, shared: Path | None = None, hang_s: float = HANG_S) -> None:
-        """Start nothing yet.
-
-        Args:
-            shared: The folder shared/, whose larger files become seeds too, or None.
-            hang_s: Seconds without an answer after which an input hangs.
-        """
-        self._shared = "" if shared is None else str(shared)
+    def __init__(self, *, hang_s: float = HANG_S) -> None:
+        """Start nothing yet; an input hangs after so many seconds without an answer."""
         self._hang_s = hang_s
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
@@ -67,13 +62,14 @@ class Runner:
         self._stop()
         self._progress.close()
 
-    def run(self, target: str, seed: int, count: int) -> Tally:
-        """Try the first `count` damaged inputs of a target and a seed."""
+    def run(self, target: str, seed: int, count: int, files: Sequence[Sequence[Path]] = ()) -> Tally:
+        """Try the first `count` damaged inputs of a target and a seed; `files` are damaged besides its own."""
+        names = [[str(part) for part in parts] for parts in files]
         tally, first = Tally(), 0
         while first < count:
             process = self._process or self._start()
             assert process.stdin is not None
-            process.stdin.write(json.dumps([target, self._shared, seed, first, count - first]).encode() + b"\n")
+            process.stdin.write(json.dumps([target, names, seed, first, count - first]).encode() + b"\n")
             while first < count:
                 answer = self._await(process)
                 if answer is None:

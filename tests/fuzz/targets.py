@@ -18,7 +18,7 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -98,18 +98,17 @@ class Target:
 class Mutator:
     """Damages the seeds of a target; the same numbers give the same files."""
 
-    def __init__(self, name: str, shared: Path | None = None) -> None:
+    def __init__(self, name: str, files: Sequence[Sequence[str | Path]] = ()) -> None:
         """Build the seeds.
 
         Args:
             name: Key of `TARGETS` or `TRAPS`.
-            shared: The folder shared/, whose larger files become seeds too, or None.
+            files: Files to damage besides, those of one input together.
         """
         self.target = (TARGETS | TRAPS)[name]
         self.name = name
         self.seeds = self.target.build()
-        if shared is not None:
-            self.seeds += [(Seed((shared / file).read_bytes()),) for file in SHARED_FILES.get(name, ())]
+        self.seeds += [tuple(Seed(Path(part).read_bytes()) for part in parts) for parts in files]
         self._contents = [seed.content for seeds in self.seeds for seed in seeds]
 
     def damage(self, seed: int, index: int) -> tuple[bytes, ...]:
@@ -121,19 +120,6 @@ class Mutator:
             part.wrap(mutate(part.content, chance, self._contents)) if place == damaged else part.file
             for place, part in enumerate(chosen)
         )
-
-
-#: Larger files, and such as the tests cannot build: parts of cameras' own files, and CR3s that LibRaw decodes.
-SHARED_FILES = {
-    "cr2": ("data/raw/canon_350d_header_only.cr2",),
-    "cr3": ("fixtures/dual_box002.cr3", "fixtures/burst_box002.cr3", "data/raw/canon_m50_header_only.cr3"),
-    "dng": ("data/raw/sample_1mp.dng", "data/raw/sample_1mp_rotated.dng"),
-    "metadata": (
-        "data/raw/canon_350d_header_only.cr2",
-        "data/raw/canon_m50_header_only.cr3",
-        "data/raw/sample_1mp.dng",
-    ),
-}
 
 
 def _write_seeds(*writers: Callable[[Path], object], wrap: Callable[[bytes], bytes] = _keep) -> list[tuple[Seed, ...]]:

@@ -130,9 +130,9 @@ def main() -> None:
         trial = Trial(Path(folder), heard)
         mutators: dict[str, Mutator] = {}
         for line in sys.stdin:
-            name, shared, seed, first, count = json.loads(line)
+            name, files, seed, first, count = json.loads(line)
             if name not in mutators:
-                mutators[name] = _prepare(trial, name, shared, Path(folder))
+                mutators[name] = _prepare(trial, name, files, Path(folder))
             for index in range(first, first + count):
                 os.pwrite(progress, struct.pack("<q", index), 0)
                 outcome, problem = trial.judge(mutators[name], seed, index)
@@ -140,9 +140,9 @@ def main() -> None:
                 answers.flush()
 
 
-def _prepare(trial: Trial, name: str, shared: str, folder: Path) -> Mutator:
+def _prepare(trial: Trial, name: str, files: list[list[str]], folder: Path) -> Mutator:
     """Build the seeds and read them once, so that libraries are loaded before anything is measured."""
-    mutator = Mutator(name, Path(shared) if shared else None)
+    mutator = Mutator(name, files)
     for seeds in [] if name in TRAPS else mutator.seeds:
         paths = tuple(folder / file_name for file_name in mutator.target.names)
         for path, part in zip(paths, seeds, strict=True):
