@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from dpdeblur.networks.layers import lower
 
 _SQUARE_PX = 4
-# a processor works through so many values of windows at a time: 4 MiB of float32
+# values of windows that are worked through at a time: 4 MiB of float32 in a processor's cache, 512 MiB elsewhere
 _BAND_VALUES = 2**20
+_LARGE_BAND_VALUES = 2**27
 
 
 def correlate(left: Tensor, right: Tensor, radius: int = 4) -> Tensor:
@@ -60,10 +61,10 @@ class _Squares:
         return _SQUARE_PX + 2 * self.margin
 
     def list_bands(self, maps: Tensor) -> Iterator[slice]:
-        """Rows of squares that are worked on together: all of them where there is no cache to fit."""
+        """Rows of squares that are worked on together; compiled code takes all at once."""
         values = maps.shape[0] * maps.shape[1] * self.columns * self.reach**2
-        is_whole = maps.device.type != "cpu" or torch.compiler.is_compiling()
-        step = self.rows if is_whole else max(1, _BAND_VALUES // values)
+        fitting = max(1, (_BAND_VALUES if maps.device.type == "cpu" else _LARGE_BAND_VALUES) // values)
+        step = self.rows if torch.compiler.is_compiling() else fitting
         return (slice(top, min(top + step, self.rows)) for top in range(0, self.rows, step))
 
     def pad(self, maps: Tensor, margin: int = 0) -> Tensor:

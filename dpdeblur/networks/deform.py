@@ -42,16 +42,17 @@ def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weigh
     rows = height
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
         rows = max(1, _CHUNK_VALUES // (batch * channels * TAPS * width))
-    # float32 gradients, and float64 throughout; without gradients half precision stays as it is
-    dtype = offsets.dtype if torch.is_grad_enabled() else features.dtype
-    sample = _sample_bags if features.device.type == "cpu" else _sample_grid
-    frame = _frame_maps(features.to(dtype)) if sample is _sample_bags else features.to(dtype)
+    on_processor = features.device.type == "cpu"
+    # positions need float32, and so do gradients; bags keep shares, not positions, in the features' precision
+    dtype = features.dtype if on_processor and not torch.is_grad_enabled() else offsets.dtype
+    sample = _sample_bags if on_processor else _sample_grid
+    source = _frame_maps(features.to(dtype)) if on_processor else features.to(dtype)
     kernel, bias = weight.flatten(2).unsqueeze(2).to(dtype), bias.to(dtype)
     parts = []
     for top in range(0, height, rows):
         part = slice(top, top + rows)
         y, x = _find_positions(offsets[:, :, part].permute(0, 2, 3, 1).contiguous(), top)
-        samples = sample(frame, y, x, modulation[:, :, part].permute(0, 2, 3, 1).contiguous())
+        samples = sample(source, y, x, modulation[:, :, part].permute(0, 2, 3, 1).contiguous())
         parts.append(functional.conv2d(samples, kernel, bias, stride=(1, TAPS)).to(features.dtype))
     return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
@@ -108,7 +109,7 @@ def _sample_grid(features: Tensor, y: Tensor, x: Tensor, modulation: Tensor) -> 
     """Sample maps with torch's own grid sampler, which is made for accelerators; see `_sample_bags`.
 
     Args:
-        features: (B, C, H, W).
+        features: (B, C, H, W), in the precision of the positions.
         y: (B, rows, W, 9).
         x: (B, rows, W, 9).
         modulation: (B, rows, W, 9).
@@ -119,8 +120,8 @@ def _sample_grid(features: Tensor, y: Tensor, x: Tensor, modulation: Tensor) -> 
     height, width = features.shape[2:]
     # grid_sample counts from edge to edge: -1 is the left edge of pixel 0, and 1 the right edge of the last pixel
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1).flatten(2, 3)
-    samples = functional.grid_sample(features, grid.to(features.dtype), align_corners=False)
-    return samples * modulation.flatten(2).unsqueeze(1).to(features.dtype)
+    samples = functional.grid_sample(features, grid, align_corners=False)
+    return samples * modulation.flatten(2).unsqueeze(1)
 
 
 class DeformableConv(nn.Module):

@@ -48,8 +48,8 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return convolve(convolve(features, self.first, slope=0.0), self.second, plus=features)
+        """Map (B, C, H, W) to the same shape; without gradients the result may stand where the features stood."""
+        return convolve(convolve(features, self.first, slope=0.0), self.second, plus=features, overwrite=True)
 
 
 class ConvBlock(nn.Sequential):

@@ -5,6 +5,8 @@ Plain torch on any device in any floating dtype; on a CPU, without gradients, on
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +19,7 @@ def convolve(
     norm: nn.BatchNorm2d | nn.BatchNorm3d | None = None,
     slope: float | None = None,
     plus: Tensor | None = None,
+    overwrite: bool = False,
 ) -> Tensor:
     """Convolve, normalise, activate, add: `plus + LeakyReLU(norm(layer(x)))`, each part where it is asked for.
 
@@ -29,6 +32,7 @@ def convolve(
         norm: The batch norm behind it.
         slope: Of the LeakyReLU; 0 is ReLU, None is no activation.
         plus: Of the result's shape; it keeps its precision where that is higher than autocast's.
+        overwrite: The sum may stand where `plus` stood, which nobody needs any more.
 
     Returns:
         (B, C', H', W'), channels last where it was fused.
@@ -52,12 +56,18 @@ def convolve(
     fused = torch.ops.mkldnn._convolution_pointwise
     if plus is not None and slope is None and plus.dtype == dtype:
         # the sum is taken before the result is rounded and written
-        return fused.binary(x, plus, *arguments, "add", 1.0, None, [], None)
+        addition: tuple[Any, ...] = (*arguments, "add", 1.0, None, [], None)
+        if overwrite:
+            summed: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(plus, x, *addition)
+            return summed
+        return fused.binary(x, plus, *addition)
     activation = ("none", []) if slope is None else ("leaky_relu", [slope]) if slope else ("relu", [])
     y = fused(x, *arguments, *activation, "")
     if plus is None:
         return y
-    return y.add_(plus) if plus.dtype == y.dtype else plus + y
+    if plus.dtype == y.dtype:
+        return y.add_(plus)
+    return plus.add_(y) if overwrite else plus + y
 
 
 def convolve_precisely(x: Tensor, layer: nn.Conv2d, *, slope: float | None = None) -> Tensor:

@@ -23,8 +23,8 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
-        return convolve(convolve(x, self.first, slope=SLOPE), self.second, plus=x)
+        """Map (B, C, H, W) to the same shape; without gradients the result may stand where `x` stood."""
+        return convolve(convolve(x, self.first, slope=SLOPE), self.second, plus=x, overwrite=True)
 
 
 def stack_residuals(channels: int, blocks: int) -> nn.Sequential:
@@ -55,8 +55,12 @@ class SharpRegionPreservation(nn.Module):
         """Join (B, S, H, W) and (B, U, H, W) into (B, S + U, H, W)."""
         joined = torch.cat([skip, upsampled], dim=1)
         x = lower(joined)
-        query, key = convolve(x, self.query), convolve(x, self.key)
+        entered = convolve(self._weigh(x) * x, self.enter)
+        return convolve(self.residuals(entered), self.leave, plus=joined, overwrite=True)
+
+    def _weigh(self, x: Tensor) -> Tensor:
+        """Say what of (B, C, H, W) is to be kept, from the similarities of each position with its neighbours."""
+        query, key = (convolve(x, layer) for layer in (self.query, self.key))
         if not self.released:
             query, key = _normalise(query), _normalise(key)
-        weights = convolve(correlate(query, key, radius=4), self.value)
-        return convolve(self.residuals(convolve(weights * x, self.enter)), self.leave, plus=joined)
+        return convolve(correlate(query, key, radius=4), self.value)

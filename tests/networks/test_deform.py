@@ -126,3 +126,14 @@ def test_coordinates_stay_exact_for_features_in_half_precision() -> None:
     assert result.dtype == torch.bfloat16
     # bfloat16 keeps 8 bits: a wrong column would differ by a tenth and more
     assert (result.float() - expected).abs().max() < 0.01
+
+
+def test_both_ways_of_sampling_find_the_same() -> None:
+    torch.manual_seed(4)
+    features = torch.rand(2, 4, 7, 9, dtype=torch.float64)
+    y, x = (torch.rand(2, 5, 9, 9, dtype=torch.float64) * 14 - 3 for _ in range(2))
+    modulation = torch.rand(2, 5, 9, 9, dtype=torch.float64)
+    bags = deform._sample_bags(deform._frame_maps(features), y, x, modulation)
+    grid = deform._sample_grid(features, y, x, modulation)
+    assert bags.shape == grid.shape == (2, 4, 5, 81)
+    assert (bags - grid).abs().max() < 1e-12

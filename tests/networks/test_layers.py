@@ -49,8 +49,10 @@ def test_fused_convolution_equals_its_parts(
     expected = expected if plus is None else expected + plus
     with torch.no_grad():
         result = convolve(x, layer, norm=norm, slope=slope, plus=plus)
+        assert plus is None or torch.equal(plus, kept)
+        again = convolve(x, layer, norm=norm, slope=slope, plus=kept, overwrite=True)
     assert (result - expected).abs().max() < 1e-5
-    assert plus is None or torch.equal(plus, kept)
+    assert (again - expected).abs().max() < 1e-5
     assert torch.equal(convolve(x, layer, norm=norm, slope=slope, plus=plus), expected)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         rough = convolve(x, layer, norm=norm, slope=slope, plus=plus)
