@@ -48,13 +48,21 @@ def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weigh
     sample = _sample_bags if on_processor else _sample_grid
     source = _frame_maps(features.to(dtype)) if on_processor else features.to(dtype)
     kernel, bias = weight.flatten(2).unsqueeze(2).to(dtype), bias.to(dtype)
-    parts = []
-    for top in range(0, height, rows):
+
+    def convolve_rows(top: int) -> Tensor:
         part = slice(top, top + rows)
         y, x = _find_positions(offsets[:, :, part].permute(0, 2, 3, 1).contiguous(), top)
         samples = sample(source, y, x, modulation[:, :, part].permute(0, 2, 3, 1).contiguous())
-        parts.append(functional.conv2d(samples, kernel, bias, stride=(1, TAPS)).to(features.dtype))
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        return functional.conv2d(samples, kernel, bias, stride=(1, TAPS)).to(features.dtype)
+
+    if rows >= height:
+        return convolve_rows(0)
+    # each part goes to its place at once: kept until the end they would take the result's memory twice
+    shape = (batch, weight.shape[0], height, width)
+    result = torch.empty(shape, dtype=features.dtype, device=features.device, memory_format=torch.channels_last)
+    for top in range(0, height, rows):
+        result[:, :, top : top + rows] = convolve_rows(top)
+    return result
 
 
 def _find_positions(shifts: Tensor, top: int) -> tuple[Tensor, Tensor]:
