@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dpdeblur"
 #: Modules and packages from the bottom up. Each may import what stands in a line below its own, and itself.
 LAYERS = (
     ("__init__", "errors"),
-    ("directories", "curves", "ledger", "worker"),
+    ("directories", "curves", "ledger", "memory", "worker"),
     ("icc",),
     ("containers", "maker_note", "colour"),
     ("metadata",),
