@@ -94,8 +94,8 @@ class Restorer:
         self.settings = settings
         self._device = choose_device(settings.device)
         self.device = str(self._device)
-        self.precision = choose_precision(settings.precision, self._device)
         network, self.card = load_weights(weights)
+        self.precision = choose_precision(settings.precision, self._device, is_released=self.card.released)
         self.views = NETWORKS[self.card.network].views
         self._network = network.to(self._device)
 

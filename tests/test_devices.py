@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 import pytest
 import torch
 
-from dpdeblur.devices import choose_device, choose_precision, measure_free_bytes
+from dpdeblur.devices import choose_device, choose_precision, has_native_bf16, measure_free_bytes
 from dpdeblur.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -58,9 +60,46 @@ def test_auto_takes_mps_before_the_cpu(no_gpu: None, monkeypatch: pytest.MonkeyP
     assert choose_device("auto") == choose_device("mps") == torch.device("mps")
 
 
-def test_auto_precision_is_half_on_cuda_only() -> None:
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+        ({"avx512_f": True, "avx512_bf16": False}, "fp32"),
+        ({"neon": True, "bf16": True}, "fp32"),  # not measured
+    ],
+)
+def test_auto_precision_is_half_on_cuda_and_on_a_cpu_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     kinds = ("cuda", "cpu", "mps")
-    assert [choose_precision("auto", torch.device(kind)) for kind in kinds] == ["fp16", "fp32", "fp32"]
+    assert [choose_precision("auto", torch.device(kind)) for kind in kinds] == ["fp16", precision, "fp32"]
+
+
+def test_auto_precision_is_full_where_torch_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert choose_precision("auto", CPU) == "fp32"
+
+
+def test_auto_precision_is_full_where_torch_was_built_without_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert choose_precision("auto", CPU) == "fp32"
+
+
+def test_released_weights_are_not_rounded_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert choose_precision("auto", CPU, is_released=True) == "fp32"
+    assert choose_precision("bf16", CPU, is_released=True) == "bf16"
+
+
+@pytest.mark.skipif(not hasattr(torch.cpu, "get_capabilities"), reason="this torch does not tell")
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel's own list of features is the oracle")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors are not measured")
+def test_native_bf16_is_what_the_kernel_says_of_this_cpu() -> None:
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    assert has_native_bf16() == bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 def test_precisions_are_taken_as_asked() -> None:

@@ -31,7 +31,7 @@ def make_restoration(
     return Restoration(
         read_options=ReadOptions(),
         write_options=WriteOptions(),
-        settings=Settings(device="cpu", working_scale=1.0),
+        settings=Settings(device="cpu", precision="fp32", working_scale=1.0),
         model=model,
         weights=weights,
         framing=framing,

@@ -21,7 +21,8 @@ from dpdeblur.commands.reporter import format_seconds
 def test_the_log_has_an_object_a_photo(gkmnet: Path, single_cr2: Path, truncated_cr2: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     for _ in range(2):
-        run(gkmnet, single_cr2, truncated_cr2, tmp_path / "gone.cr2", "-o", tmp_path / "o", "--log", log)
+        inputs = single_cr2, truncated_cr2, tmp_path / "gone.cr2"
+        run(gkmnet, *inputs, "-o", tmp_path / "o", "--log", log, "--precision", "bf16")
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(Path(entry["input"][0]).name, entry["status"]) for entry in entries] == [
         ("gone.cr2", "failed"),
@@ -36,7 +37,7 @@ def test_the_log_has_an_object_a_photo(gkmnet: Path, single_cr2: Path, truncated
     done, failed = entries[1], entries[2]
     assert done["output"] == [str(tmp_path / "o" / "single.tif")]
     assert done["megapixels"] == pytest.approx(64 * 96 / 1e6)
-    assert (done["network"], done["device"], done["precision"], done["working_scale"]) == ("gkmnet", "cpu", "fp32", 1)
+    assert (done["network"], done["device"], done["precision"], done["working_scale"]) == ("gkmnet", "cpu", "bf16", 1)
     assert (done["kind"], done["error"], done["warnings"], done["tile_px"] > 0) == ("raw", None, [], True)
     assert set(done["seconds"]) == {"read", "process", "write"}
     assert failed["error"].startswith(f"{truncated_cr2}: ")
@@ -77,8 +78,8 @@ def test_the_summary_lists_what_failed(gkmnet: Path, truncated_cr2: Path, tmp_pa
 
 
 def test_the_device_and_precision_are_always_said(gkmnet: Path, tmp_path: Path) -> None:
-    result = run(gkmnet, write_tiff(tmp_path / "a.tif", draw_codes()))
-    assert "gkmnet (gkmnet_same.safetensors) on cpu in fp32" in result.stderr
+    result = run(gkmnet, write_tiff(tmp_path / "a.tif", draw_codes()), "--precision", "bf16")
+    assert "gkmnet (gkmnet_same.safetensors) on cpu in bf16" in result.stderr
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(gkmnet: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def make(
     said: list[str] | None = None,
 ) -> list[Method]:
     said = [] if said is None else said
-    settings = Settings(device="cpu", working_scale=1.0)
+    settings = Settings(device="cpu", precision="fp32", working_scale=1.0)
     lists = models or [], weights or [], results or []
     return make_methods(*lists, settings=settings, has_views=has_views, announce=said.append)
 
