@@ -8,22 +8,22 @@ the light and detail that the views, or the reduction, do not have.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
 
-from dpdeblur.change import apply_change, mean_views, reduce_image, to_linear_srgb
-from dpdeblur.colour import decode_srgb, encode_srgb
-from dpdeblur.devices import DTYPES, choose_device, choose_precision, measure_free_bytes
+from dpdeblur.change import Sight, apply_change, encode_picture, from_linear_srgb, mean_views, mix_gray
+from dpdeblur.colour import decode_srgb
+from dpdeblur.devices import choose_device, choose_precision, measure_free_bytes
 from dpdeblur.errors import NoSecondViewError, OutOfMemoryError
 from dpdeblur.networks import NETWORKS
-from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image, Photo
+from dpdeblur.runner import TileRunner
 from dpdeblur.scale import choose_scale
-from dpdeblur.tiling import TilePlan, plan_tiles, process_tiles
+from dpdeblur.tiling import TilePlan, fit_tiles, plan_tiles, process_tiles
 from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
@@ -98,6 +98,8 @@ class Restorer:
         self.precision = choose_precision(settings.precision, self._device, is_released=self.card.released)
         self.views = NETWORKS[self.card.network].views
         self._network = network.to(self._device)
+        overlap_px = network.overlap_px if settings.overlap_px is None else settings.overlap_px
+        self._needs = _Needs(overlap_px=overlap_px, multiple=network.size_multiple, smallest=network.min_size)
 
     def restore(self, photo: Photo, advance: Callable[[float], None] = lambda share: None) -> Restored:
         """Restore a photo.
@@ -110,53 +112,68 @@ class Restorer:
             NoSecondViewError: The network needs two views and the photo has one.
             OutOfMemoryError: Memory does not suffice for any tile.
         """
-        views = self._collect_views(photo)
+        images = self._collect_images(photo)
+        is_mixed = self.views < len(images)
+        size = (photo.base.shape[0], photo.base.shape[1])
         if self.card.released:
-            return self._restore_released(photo, views, advance)
-        scale = self.settings.working_scale or choose_scale(mean_views(views), self.card.fitting_radius_px)
-        height, width = photo.base.shape[:2]
-        small = (max(1, round(height * scale)), max(1, round(width * scale)))
-        reduced = tuple(reduce_image(view, small) for view in views)
-        encoded = tuple(np.clip(encode_srgb(view), 0, 1) for view in reduced)
-        predicted, tile_px, precision, warnings = self._predict(encoded, advance)
-        change = predicted - np.clip(encode_srgb(mean_views(reduced)), 0, 1)
-        image = apply_change(photo, change, self.settings.strength)
-        return Restored(image, scale, tile_px, precision, warnings)
+            sight = Sight(photo, images, size, is_mixed)
+            return self._restore_released(sight, advance)
+        scale = self.settings.working_scale or choose_scale(mix_gray(photo, images), self.card.fitting_radius_px)
+        sight = Sight(photo, images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), is_mixed)
 
-    def _collect_views(self, photo: Photo) -> tuple[Image, ...]:
-        """The network's inputs: linear sRGB, (H, W, 3) each."""
-        if photo.left is None or photo.right is None:
-            if self.views == 2:
-                raise NoSecondViewError(
-                    f"{self.card.network} needs a left and a right view and this photo has one",
-                    path=photo.paths[0],
-                    remedy="use --model auto or gkmnet",
-                )
-            return (to_linear_srgb(photo, photo.base),)
+        def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
+            encoded = tuple(encode_picture(view) for view in views)
+            seen = encoded[0] if len(views) == 1 else encode_picture(mean_views(views))
+            finish = runner.start(encoded)
+            return lambda: finish() - seen
+
+        def collect(changes: Iterator[Image]) -> Image:
+            return apply_change(photo, sight.size, changes, self.settings.strength)
+
+        return self._run(sight, start, collect, scale, advance)
+
+    def _collect_images(self, photo: Photo) -> tuple[Image, ...]:
+        """What of a photo the network sees, in the photo's primaries."""
+        if photo.left is not None and photo.right is not None:
+            return (photo.left, photo.right)
         if self.views == 2:
-            return (to_linear_srgb(photo, photo.left), to_linear_srgb(photo, photo.right))
-        return (to_linear_srgb(photo, mean_views((photo.left, photo.right))),)
+            raise NoSecondViewError(
+                f"{self.card.network} needs a left and a right view and this photo has one",
+                path=photo.paths[0],
+                remedy="use --model auto or gkmnet",
+            )
+        return (photo.base,)
 
-    def _restore_released(self, photo: Photo, views: tuple[Image, ...], advance: Callable[[float], None]) -> Restored:
+    def _restore_released(self, sight: Sight, advance: Callable[[float], None]) -> Restored:
         """The authors' picture itself, at native scale, whole where memory allows."""
-        encoded = tuple(np.clip(encode_srgb(view), 0, 1) for view in views)
-        picture, tile_px, precision, warnings = self._predict(encoded, advance)
-        linear = decode_srgb(picture)
-        if photo.base.shape[2] == 1:
-            linear = linear.mean(axis=2, keepdims=True)
-        else:
-            linear = (linear @ np.linalg.inv(photo.colour.to_linear_srgb).T).astype(np.float32)
-        return Restored(linear, 1.0, tile_px, precision, warnings)
+        photo = sight.photo
 
-    def _predict(
-        self, views: tuple[Image, ...], advance: Callable[[float], None]
-    ) -> tuple[Image, int, str, tuple[str, ...]]:
+        def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
+            return runner.start(tuple(encode_picture(view) for view in views))
+
+        def collect(pictures: Iterator[Image]) -> Image:
+            image, top = np.empty_like(photo.base), 0
+            for picture in pictures:
+                image[top : top + len(picture)] = from_linear_srgb(photo, decode_srgb(picture))
+                top += len(picture)
+            return image
+
+        return self._run(sight, start, collect, 1.0, advance)
+
+    def _run(
+        self,
+        sight: Sight,
+        start: Callable[[tuple[Image, ...], TileRunner], Callable[[], Image]],
+        collect: Callable[[Iterator[Image]], Image],
+        scale: float,
+        advance: Callable[[float], None],
+    ) -> Restored:
         """Run the network over tiles; on running out of memory halve them and start again."""
-        network, size = self._network, (views[0].shape[0], views[0].shape[1])
-        guard = _PrecisionGuard(network, self._device, self.precision)
+        network = self._network
+        runner = TileRunner(network, self._device, self.precision)
         progress = _Progress(advance)
         warnings: list[str] = []
-        plan = self._plan(size, self.settings.tile_px or self._fit_tile(size))
+        plan = self._fit(sight.size) if self.settings.tile_px is None else self._plan(sight.size, self.settings.tile_px)
         if self.card.released and plan.count > 1:
             warnings.append(
                 "the photo was restored in tiles: near their borders it may differ from the authors' picture"
@@ -164,8 +181,12 @@ class Restorer:
         planned = plan.tile
         while True:
             progress.restart()
+
+            def start_tile(top: int, left: int, tile: tuple[int, int] = plan.tile) -> Callable[[], Image]:
+                return start(sight.cut(top, left, tile), runner)
+
             try:
-                result = process_tiles(views, plan, guard, progress.advance)
+                image = collect(process_tiles(sight.size, plan, start_tile, progress.advance))
                 break
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
@@ -177,34 +198,33 @@ class Restorer:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             # the tiles that were tried may be smaller than asked, as the photo can be
-            plan = self._plan(size, max(plan.tile) // 2)
+            plan = self._plan(sight.size, max(plan.tile) // 2)
         if plan.tile != planned:
             warnings.append(f"out of memory: went on with tiles of {max(plan.tile)} pixels")
-        if guard.has_overflowed:
+        if runner.has_overflowed:
             warnings.append(f"{self.precision} overflowed in a tile: it was computed in fp32")
-        return result, max(plan.tile), self.precision, tuple(warnings)
+        return Restored(image, scale, max(plan.tile), self.precision, tuple(warnings))
 
     def _plan(self, size: tuple[int, int], tile_px: int) -> TilePlan:
-        network, overlap_px = self._network, self.settings.overlap_px
-        return plan_tiles(
-            size,
-            tile_px=tile_px,
-            overlap_px=network.overlap_px if overlap_px is None else overlap_px,
-            multiple=network.size_multiple,
-            smallest=network.min_size,
-        )
+        """Tiles of about a side."""
+        return plan_tiles(size, tile_px=tile_px, **self._needs)
 
-    def _fit_tile(self, size: tuple[int, int]) -> int:
-        """The largest tile whose memory, by the network's own measure, fits the budget; the smallest if none does."""
+    def _fit(self, size: tuple[int, int]) -> TilePlan:
+        """Tiles whose memory, by the network's own measure, fits the budget; the smallest if none does."""
         free = measure_free_bytes(self._device) * 8 // 10
         # the authors run the whole picture, and tiles would change it
         is_careful = self._device.type != "cuda" and not self.card.released
         budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
-        tile_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
-        step = min(self._network.size_multiple)
-        while tile_px > step and math.prod(self._plan(size, tile_px).tile) * self._network.bytes_per_px > budget:
-            tile_px = (tile_px - 1) // step * step
-        return tile_px
+        largest_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
+        return fit_tiles(size, area_px=budget // self._network.bytes_per_px, largest_px=largest_px, **self._needs)
+
+
+class _Needs(TypedDict):
+    """What the network asks of tiles."""
+
+    overlap_px: int
+    multiple: tuple[int, int]
+    smallest: tuple[int, int]
 
 
 class _Progress:
@@ -224,36 +244,6 @@ class _Progress:
         if self._done > self._told:
             self._advance(self._done - self._told)
             self._told = self._done
-
-
-class _PrecisionGuard:
-    """Runs one tile; where half precision overflows, runs it again in float32 and remembers it."""
-
-    def __init__(self, network: Network, device: torch.device, precision: str) -> None:
-        self._network = network
-        self._device = device
-        self._precision = precision
-        self.has_overflowed = False
-
-    def __call__(self, views: tuple[Image, ...]) -> Image:
-        """Map encoded views (h, w, 3) to the network's picture, encoded, clipped to [0, 1]."""
-        network = self._network
-        order = [2, 1, 0] if network.channel_order == "bgr" else [0, 1, 2]
-        inputs = [
-            torch.from_numpy(np.ascontiguousarray(view[..., order].transpose(2, 0, 1)))[None].to(self._device)
-            + network.value_offset
-            for view in views
-        ]
-        result = self._run(inputs, self._precision)
-        if self._precision != "fp32" and not bool(torch.isfinite(result).all()):
-            self.has_overflowed = True
-            result = self._run(inputs, "fp32")
-        picture = (result[0] - network.value_offset).clamp(0, 1).cpu().numpy()[order]
-        return np.ascontiguousarray(picture.transpose(1, 2, 0))
-
-    def _run(self, inputs: list[torch.Tensor], precision: str) -> torch.Tensor:
-        with torch.inference_mode(), torch.autocast(self._device.type, DTYPES[precision], enabled=precision != "fp32"):
-            return self._network(*inputs).float()
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from dpdeblur.photo import Image
+
+#: Length of the canvas along one axis, side of the tiles, and where they start.
+_Axis = tuple[int, int, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +55,70 @@ def plan_tiles(
         smallest: The network's smallest height and width.
     """
     pairs = zip(size, multiple, smallest, strict=True)
-    axes = [_plan_axis(*axis, tile_px=tile_px, overlap_px=overlap_px) for axis in pairs]
-    (height, tile_height, tops), (width, tile_width, lefts) = axes
+    rows, columns = (_plan_axis(*axis, tile_px=tile_px, overlap_px=overlap_px) for axis in pairs)
+    return _join_axes(rows, columns, overlap_px)
+
+
+def fit_tiles(
+    size: tuple[int, int],
+    *,
+    area_px: int,
+    largest_px: int,
+    overlap_px: int,
+    multiple: tuple[int, int],
+    smallest: tuple[int, int],
+) -> TilePlan:
+    """Lay tiles of a limited area over a picture so that the least is computed twice; the smallest where none fits.
+
+    Args:
+        size: Height and width of the picture.
+        area_px: The most pixels that a tile may have.
+        largest_px: The longest that its sides may be.
+        overlap_px: As for `plan_tiles`.
+        multiple: As for `plan_tiles`.
+        smallest: As for `plan_tiles`.
+    """
+    pairs = zip(size, multiple, smallest, strict=True)
+    # a smaller side may still do with as many tiles, and then computes less
+    choices = [
+        {_plan_axis(*axis, tile_px=tile_px, overlap_px=overlap_px) for tile_px in range(1, largest_px + 1, axis[1])}
+        for axis in pairs
+    ]
+    fitting = [
+        (rows, columns)
+        for rows, columns in itertools.product(*choices)
+        if _is_sound((rows, columns), area_px, overlap_px)
+    ]
+    if not fitting:
+        for tile_px in range(largest_px, 0, -min(multiple)):
+            plan = plan_tiles(size, tile_px=tile_px, overlap_px=overlap_px, multiple=multiple, smallest=smallest)
+            if math.prod(plan.tile) <= area_px:
+                break
+        return plan
+    # of two that compute as much, the one with fewer rows of tiles
+    return _join_axes(*min(fitting, key=lambda axes: (_count_computed(*axes), len(axes[0][2]))), overlap_px)
+
+
+def _is_sound(axes: tuple[_Axis, _Axis], area_px: int, overlap_px: int) -> bool:
+    """Whether tiles are small enough, and along axes with several of them neither short of overlap nor narrow."""
+    sides = [tile for _, tile, _ in axes]
+    return math.prod(sides) <= area_px and all(
+        tile >= 2 * overlap_px and tile - step >= overlap_px and 2 * tile >= max(sides)
+        for _, tile, starts in axes
+        for step in np.diff(starts)
+    )
+
+
+def _count_computed(rows: _Axis, columns: _Axis) -> int:
+    return len(rows[2]) * rows[1] * len(columns[2]) * columns[1]
+
+
+def _join_axes(rows: _Axis, columns: _Axis, overlap_px: int) -> TilePlan:
+    (height, tile_height, tops), (width, tile_width, lefts) = rows, columns
     return TilePlan((height, width), (tile_height, tile_width), overlap_px, tops, lefts)
 
 
-def _plan_axis(
-    length: int, multiple: int, smallest: int, *, tile_px: int, overlap_px: int
-) -> tuple[int, int, tuple[int, ...]]:
+def _plan_axis(length: int, multiple: int, smallest: int, *, tile_px: int, overlap_px: int) -> _Axis:
     canvas = max(-(-length // multiple) * multiple, -(-smallest // multiple) * multiple)
     tile = max(-(-tile_px // multiple) * multiple, -(-smallest // multiple) * multiple)
     if tile >= canvas:
@@ -83,46 +145,72 @@ def weigh_axis(starts: tuple[int, ...], tile: int, index: int) -> npt.NDArray[np
 
 
 def process_tiles(
-    views: tuple[Image, ...],
+    size: tuple[int, int],
     plan: TilePlan,
-    process: Callable[[tuple[Image, ...]], Image],
+    start: Callable[[int, int], Callable[[], Image]],
     advance: Callable[[float], None] = lambda share: None,
-) -> Image:
-    """Run a function over all tiles and blend its results.
+) -> Iterator[Image]:
+    """Run a function over all tiles and blend its results, a row of tiles at a time.
 
     Args:
-        views: One or two pictures of the same shape (H, W, C).
+        size: Height and width of the picture.
         plan: For that height and width.
-        process: Takes a tile of every view, (h, w, C), and returns (h, w, C).
+        start: Takes a tile's first row and column, starts the work on it, and returns what waits for its result: an
+            array (h, w, C), which may reach beyond the picture. The next tile is started before the last is waited for,
+            so that a device need not wait in between.
         advance: Told the share of the work that each tile was.
 
-    Returns:
-        (H, W, C) float32.
+    Yields:
+        The blended result from the top on, (rows, W, C) float32; nothing but the last row of tiles is kept.
     """
-    height, width, channels = views[0].shape
-    if plan.count == 1:
-        result = process(tuple(cut_tile(view, 0, 0, plan.tile) for view in views))[:height, :width]
-        advance(1.0)
-        return result
-    total = np.zeros((height, width, channels), np.float32)
-    weight_sum = np.zeros((height, width, 1), np.float32)
-    tile_height, tile_width = plan.tile
-    for row, top in enumerate(plan.tops):
-        vertical = weigh_axis(plan.tops, tile_height, row)
-        for column, left in enumerate(plan.lefts):
-            result = process(tuple(cut_tile(view, top, left, plan.tile) for view in views))
-            weights = vertical[:, None, None] * weigh_axis(plan.lefts, tile_width, column)[None, :, None]
-            inside = (slice(top, min(top + tile_height, height)), slice(left, min(left + tile_width, width)))
-            part = (slice(0, inside[0].stop - top), slice(0, inside[1].stop - left))
-            total[inside] += result[part] * weights[part]
-            weight_sum[inside] += weights[part]
+    (height, width), (tile_height, tile_width) = size, plan.tile
+    results = _run_ahead(start, itertools.product(plan.tops, plan.lefts))
+    vertical, horizontal = _share_axis(plan.tops, tile_height), _share_axis(plan.lefts, tile_width)
+    below: Image | None = None
+    for top, next_top, row_weights in zip(plan.tops, (*plan.tops[1:], height), vertical, strict=True):
+        end = min(top + tile_height, height)
+        band: Image | None = None
+        for left, column_weights in zip(plan.lefts, horizontal, strict=True):
+            right = min(left + tile_width, width)
+            result = next(results)[: end - top, : right - left]
             advance(1 / plan.count)
-    return np.divide(total, weight_sum, out=total)
+            if plan.count == 1:
+                yield result
+                return
+            if band is None:
+                band = np.zeros((end - top, width, result.shape[2]), np.float32)
+            weights = row_weights[: end - top, None, None] * column_weights[None, : right - left, None]
+            band[:, left:right] += result * weights
+        assert band is not None
+        if below is not None:
+            band[: len(below)] += below
+        below = band[next_top - top :].copy()
+        yield band[: next_top - top]
 
 
-def cut_tile(view: Image, top: int, left: int, tile: tuple[int, int]) -> Image:
-    """Cut a tile, (h, w, C); beyond the picture's lower and right edge it is continued by reflection."""
-    part = view[top : top + tile[0], left : left + tile[1]]
+def _run_ahead(start: Callable[[int, int], Callable[[], Image]], places: Iterator[tuple[int, int]]) -> Iterator[Image]:
+    waiting: deque[Callable[[], Image]] = deque()
+    for place in places:
+        waiting.append(start(*place))
+        if len(waiting) > 1:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _share_axis(starts: tuple[int, ...], tile: int) -> list[npt.NDArray[np.float32]]:
+    """Weights of all tiles along one axis that add up to 1 at every pixel."""
+    weights = [weigh_axis(starts, tile, index) for index in range(len(starts))]
+    total = np.zeros(starts[-1] + tile)
+    for first, part in zip(starts, weights, strict=True):
+        total[first : first + tile] += part
+    return [
+        (part / total[first : first + tile]).astype(np.float32) for first, part in zip(starts, weights, strict=True)
+    ]
+
+
+def pad_tile(part: Image, tile: tuple[int, int]) -> Image:
+    """Continue what a picture has of a tile by reflection beyond the lower and right edge, to (h, w, C)."""
     missing = (tile[0] - part.shape[0], tile[1] - part.shape[1])
     if missing == (0, 0):
         return part
