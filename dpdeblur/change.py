@@ -12,10 +12,7 @@ import numpy.typing as npt
 from dpdeblur.colour import decode_srgb, encode_srgb
 from dpdeblur.photo import Image, Photo
 from dpdeblur.reduction import reduce_part
-from dpdeblur.tiling import pad_tile
-
-#: Pixels of a strip: half a dozen pictures of so many are made at once.
-_STRIP_PX = 2**19
+from dpdeblur.tiling import list_strips, pad_tile
 
 
 def mean_views(views: tuple[Image, ...]) -> Image:
@@ -107,13 +104,6 @@ def apply_change(photo: Photo, size: tuple[int, int], bands: Iterable[Image], st
             difference = difference @ back
         np.add(base, difference, out=image[rows])
     return image
-
-
-def list_strips(rows: slice, width: int) -> Iterator[slice]:
-    """Divide rows of a picture into strips that are worked on one after the other; start and stop are given."""
-    step = max(1, _STRIP_PX // width)
-    for top in range(rows.start, rows.stop, step):
-        yield slice(top, min(top + step, rows.stop))
 
 
 def _enlarge_bands(

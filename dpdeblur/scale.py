@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from dpdeblur.colour import encode_srgb
 from dpdeblur.photo import Image
+from dpdeblur.tiling import list_strips
 
 RADIUS_PER_OCTAVE_PX = 1.53
 BLOCK_PX = 160
@@ -36,15 +37,20 @@ def map_blur_radius(blurred: Image) -> tuple[npt.NDArray[np.float32], npt.NDArra
         radius_px: (rows, columns), the disc that would blur as much; 0 where a block is sharp or too even to tell.
         contrast: (rows, columns), how much there is to tell from.
     """
-    gray = np.ascontiguousarray(encode_srgb(np.clip(blurred.mean(axis=2), 0, 1)), np.float32)
+    gray: Image = np.empty(blurred.shape[:2], np.float32)
+    for rows in list_strips(slice(0, len(gray)), gray.shape[1]):
+        gray[rows] = encode_srgb(np.clip(blurred[rows].mean(axis=2), 0, 1))
     blocks = (max(1, round(gray.shape[1] / BLOCK_PX)), max(1, round(gray.shape[0] / BLOCK_PX)))
     noise = _estimate_noise(gray)
     powers: list[Image] = []
     while min(gray.shape) >= _SMALLEST_PX:
+        detail = cv2.GaussianBlur(gray, (0, 0), 1.0)
+        np.square(np.subtract(gray, detail, out=detail), out=detail)
         # noise averages out by half an octave; what is left of it is no detail
-        detail = (gray - cv2.GaussianBlur(gray, (0, 0), 1.0)) ** 2 - (noise / 2 ** len(powers)) ** 2
+        detail -= (noise / 2 ** len(powers)) ** 2
         power = np.asarray(cv2.resize(detail, blocks, interpolation=cv2.INTER_AREA), np.float32)
         powers.append(np.maximum(power, _NOTHING))
+        del detail
         gray = np.asarray(cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
     if len(powers) < 2:
         empty = np.zeros(blocks[::-1], np.float32)
@@ -86,4 +92,5 @@ def choose_scale(blurred: Image, fitting_radius_px: float) -> float:
 def _estimate_noise(gray: Image) -> float:
     """Standard deviation of the noise (Immerkaer, "Fast noise variance estimation", CVIU 1996; by the median)."""
     mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
-    return 1.4826 * float(np.median(np.abs(cv2.filter2D(gray, -1, mask))))
+    filtered = cv2.filter2D(gray, -1, mask)
+    return 1.4826 * float(np.median(np.abs(filtered, out=filtered), overwrite_input=True))

@@ -1,4 +1,7 @@
-"""Cutting a picture of any size into tiles that a network can take, and blending what comes back without a seam."""
+"""Cutting a picture of any size into tiles that a network can take, and blending what comes back without a seam.
+
+Strips are for what needs no network and no overlap.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ import numpy.typing as npt
 
 from dpdeblur.photo import Image
 
+#: Pixels of a strip: half a dozen pictures of so many are made at once.
+_STRIP_PX = 2**19
 #: Length of the canvas along one axis, side of the tiles, and where they start.
 _Axis = tuple[int, int, tuple[int, ...]]
 
@@ -216,3 +221,10 @@ def pad_tile(part: Image, tile: tuple[int, int]) -> Image:
         return part
     # symmetric padding works for any amount, even when a picture of one pixel has to fill a tile
     return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+
+
+def list_strips(rows: slice, width: int) -> Iterator[slice]:
+    """Divide rows of a picture into strips that are worked on one after the other; start and stop are given."""
+    step = max(1, _STRIP_PX // width)
+    for top in range(rows.start, rows.stop, step):
+        yield slice(top, min(top + step, rows.stop))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dpdeblur import change as change_module
+from dpdeblur import tiling
 from dpdeblur.change import Sight, encode_picture, from_linear_srgb, mean_views, mix_gray, to_linear_srgb
 from dpdeblur.colour import ADOBE_RGB, PROPHOTO, SRGB, ColourSpace
 from dpdeblur.photo import Image, Photo
@@ -70,7 +71,7 @@ def test_a_gray_photo_takes_the_mean_of_the_colours() -> None:
 
 @pytest.mark.parametrize("strip_px", [40, 2**19])
 def test_gray_is_the_mean_of_views_and_colours_in_srgb(monkeypatch: pytest.MonkeyPatch, strip_px: int) -> None:
-    monkeypatch.setattr(change_module, "_STRIP_PX", strip_px)
+    monkeypatch.setattr(tiling, "_STRIP_PX", strip_px)
     left, right = _random(23, 9, 3), _random(23, 9, 3)[::-1]
     expected = ((left + right) / 2 @ ADOBE_RGB.to_linear_srgb.T).mean(axis=2, keepdims=True)
     np.testing.assert_allclose(mix_gray(_photo(left, ADOBE_RGB), (left, right)), expected, rtol=0, atol=1e-6)
