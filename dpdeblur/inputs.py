@@ -59,7 +59,8 @@ def read_list(source: str, *, null: bool) -> list[Path]:
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read the list of files ({error.strerror})", path=Path(source)) from error
+        cause = f"the list of files cannot be read ({error.strerror})"
+        raise UsageError(cause, path=Path(source), remedy="check the name after --files-from") from error
     entries = content.split(b"\0") if null else content.splitlines()
     return [Path(os.fsdecode(entry)) for entry in entries if entry]
 

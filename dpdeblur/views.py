@@ -126,7 +126,7 @@ def read_views(capture: Capture, options: ReadOptions, framing: Framing, form: F
         return dataclasses.replace(views, photo=dataclasses.replace(views.photo, fingerprint=fingerprint))
     photo = read_framed(capture, options, framing)
     if photo.left is None or photo.right is None:
-        raise NoSecondViewError("has no second view", path=capture.paths[0])
+        raise NoSecondViewError("has no second view", path=capture.paths[0], remedy="dpdeblur run restores it as it is")
     images = (photo.left, photo.right, photo.base)
     return Views(photo, images if combined else images[:2])
 

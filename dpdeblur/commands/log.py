@@ -48,7 +48,8 @@ class Log:
             if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
                 self._check_content()
         except OSError as error:
-            raise UsageError(f"the log cannot be written ({error.strerror})", path=path) from error
+            cause = f"the log cannot be written ({error.strerror})"
+            raise UsageError(cause, path=path, remedy="give --log another name") from error
 
     def _check_content(self) -> None:
         self._file.seek(0)

@@ -120,6 +120,8 @@ Log = Annotated[
     typer.Option("--log", metavar="FILE", help="Append one JSON object a photo to this file.", rich_help_panel=OUTPUT),
 ]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.", rich_help_panel=OUTPUT)]
+
 BlackLevel = Annotated[
     float | None, typer.Option("--black-level", help="The sensor value of black.", rich_help_panel=_SENSOR)
 ]

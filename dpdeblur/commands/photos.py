@@ -154,7 +154,8 @@ def _plan(inputs: Inputs, selection: Selection, results: Results) -> list[Job]:
 
     found, twins = (inputs.found, ()) if selection.twins else drop_twins(inputs.found)
     if twins:
-        typer.echo(f"camera JPEGs left to their raws: {len(twins)} (--twins takes them too)", err=True)
+        hint = "" if results.needs_two_views else " (--twins takes them too)"
+        typer.echo(f"camera JPEGs left to their raws: {len(twins)}{hint}", err=True)
     if inputs.own_results:
         typer.echo(f"results of dpdeblur passed by: {inputs.own_results}", err=True)
     jobs = plan_jobs(found, results.name_outputs, output=results.output, folder_name=results.folder_name)
@@ -173,6 +174,7 @@ def _print_plan(checked: Sequence[tuple[Job, Outcome | None]], inputs: Inputs) -
         typer.echo(f"{sources} -> {targets}{state}")
     for error in failures:
         typer.echo(str(error), err=True)
-    if failures:
-        return SOME_FAILED
-    return ALL_DONE if checked else NOTHING_TO_DO
+    if not checked and not failures:
+        typer.echo("no photos found", err=True)
+        return NOTHING_TO_DO
+    return SOME_FAILED if failures else ALL_DONE

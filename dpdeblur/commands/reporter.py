@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -23,12 +24,22 @@ ALL_DONE, SOME_FAILED, WRONG_USE, NOTHING_TO_DO, INTERRUPTED = 0, 1, 2, 3, 130
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
-    """Turn what stops a command into one line on stderr and the exit code for it."""
+    """Turn what stops a command into one line on stderr and the exit code for it.
+
+    What the system refuses in the middle of the work (a full disk behind standard output or a training's folder) is
+    no wrong use: exit code 1. A reader that went away (`| head`) is left to Typer, which is silent.
+    """
     try:
         yield
     except DpDeblurError as error:
         typer.echo(f"dpdeblur: {error}", err=True)
         raise typer.Exit(WRONG_USE) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = "a file or standard output" if error.filename is None else show_path(os.fsdecode(error.filename))
+        typer.echo(f"dpdeblur: {where}: cannot be written or read ({error.strerror})", err=True)
+        raise typer.Exit(SOME_FAILED) from error
     except KeyboardInterrupt as error:
         typer.echo("dpdeblur: interrupted; the same command goes on where it stopped", err=True)
         raise typer.Exit(INTERRUPTED) from error
@@ -76,7 +87,7 @@ class Reporter:
         self.workers = 1
         self._needs_two_views = needs_two_views
         self._observer = observer
-        self._counts = {"done": 0, "already done": 0, "with one view only": 0, "failed": 0}
+        self._counts = {"done": 0, "already done": 0, "passed by": 0, "failed": 0}
         self._failures: list[str] = []
         self._photos = photos
         self._finished = 0
@@ -143,7 +154,8 @@ class Reporter:
         self._bar.set_description_str(f"{speed:.2f} megapixels/s, ", refresh=False)
         self._bar.update(max(0, self._finished - self._bar.n))
         left = self._photos - self._finished
-        if outcome.status == "done" and not self._has_estimated and left > 0:
+        # the first photo of each worker waits for its network to be loaded
+        if outcome.status == "done" and self._counts["done"] > self.workers and not self._has_estimated and left > 0:
             self._has_estimated = True
             seconds = left * outcome.longest_stage / self.workers
             self.say(f"about {format_seconds(seconds)} for {left} more")
@@ -170,7 +182,7 @@ class Reporter:
             self._counts["done"] += 1
         elif self._needs_two_views and isinstance(error, NoSecondViewError):
             entry |= {"status": "skipped", "error": str(error)}
-            self._counts["with one view only"] += 1
+            self._counts["passed by"] += 1
             self.say(str(error))
         else:
             entry["error"] = str(error)

@@ -13,6 +13,7 @@ from dpdeblur.commands.options import (
     OUTPUT,
     BlackLevel,
     Device,
+    DryRun,
     FilesFrom,
     KeepAspect,
     Linear,
@@ -85,9 +86,7 @@ def run(
     report: ReportFile = None,
     report_full: ReportFull = False,
     log: Log = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print what would be done.", rich_help_panel=OUTPUT)
-    ] = False,
+    dry_run: DryRun = False,
     model: Model = "auto",
     weights: WeightsFile = None,
     strength: Annotated[

@@ -9,6 +9,7 @@ import typer
 from dpdeblur.commands.options import (
     OUTPUT,
     BlackLevel,
+    DryRun,
     FilesFrom,
     KeepAspect,
     Log,
@@ -55,6 +56,7 @@ def split(
         ),
     ] = False,
     log: Log = None,
+    dry_run: DryRun = False,
     black_level: BlackLevel = None,
     white_level: WhiteLevel = None,
     pixel_aspect: PixelAspect = None,
@@ -84,6 +86,7 @@ def split(
             name_outputs=splitting.name_outputs,
             wanted=Wanted(splitting.marker, redo=choose_redo(overwrite, update)),
             log=log,
+            dry_run=dry_run,
             needs_two_views=True,
         )
         selection = Selection(photos, recursive, files_from, null, twins=False, shard=shard)

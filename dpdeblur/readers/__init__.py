@@ -121,7 +121,9 @@ def _find_kind(capture: Capture, options: ReadOptions) -> Kind:
         return "image"
     if suffix in RAW_SUFFIXES:
         return _KINDS_BY_SUFFIX.get(suffix, "raw")
-    raise ReadError("is no kind of photo that dpdeblur reads", path=capture.paths[0], remedy="give raws or images")
+    raise ReadError(
+        "is no kind of photo that dpdeblur reads", path=capture.paths[0], remedy="give raws, TIFF, PNG or JPEG"
+    )
 
 
 @contextlib.contextmanager

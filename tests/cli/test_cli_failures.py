@@ -113,6 +113,33 @@ def test_wrong_use_is_said_before_any_work(
     assert list_files(tmp_path) == ["a.tif"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("command", [["weights", "list"], ["run", "a.tif", "--dry-run"], ["info", "a.tif"]])
+def test_a_full_disk_behind_standard_output_is_one_line(command: list[str], tmp_path: Path) -> None:
+    write_tiff(tmp_path / "a.tif", draw_codes())
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([*PROGRAM, *command], stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "dpdeblur: a file or standard output: cannot be written or read (No space left on device)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [["simulate", "a.tif", "--count", "1"], ["train", "--textures", ".", "--steps", "1"]]
+)
+def test_an_output_folder_that_is_a_file_is_one_line(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tiff(tmp_path / "a.tif", draw_codes(600, 800))
+    (tmp_path / "o").write_text("mine")
+    result = call(*command, "-o", "o")
+    assert result.code in (1, 2)
+    assert result.stderr.splitlines()[-1].startswith("dpdeblur: o")
+    assert (tmp_path / "o").read_text() == "mine"
+
+
 def test_an_empty_folder_is_nothing_to_work_on(tmp_path: Path) -> None:
     for command in ("run", "split", "info"):
         assert call(command, tmp_path).code == 3

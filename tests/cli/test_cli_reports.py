@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import termios
@@ -96,10 +97,32 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(gkmnet: Path, tmp_path: Pa
     assert list_files(tmp_path) == before
 
 
-def test_an_estimate_is_given_before_the_rest_of_a_batch(gkmnet: Path, tmp_path: Path) -> None:
-    for name in "abc":
+def test_a_dry_run_of_split_prints_the_plan_and_writes_nothing(dual_cr2: Path, tmp_path: Path) -> None:
+    result = call("split", dual_cr2, "--dry-run", "-o", tmp_path / "o")
+    assert result.code == 0
+    left, right = (tmp_path / "o" / f"dual_{view}.tif" for view in ("left", "right"))
+    assert result.stdout == f"{dual_cr2} -> {left}, {right}\n"
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_dry_run_that_finds_nothing_says_so(tmp_path: Path) -> None:
+    result = call("run", tmp_path, "--dry-run")
+    assert (result.code, result.stdout, result.stderr) == (3, "", "no photos found\n")
+
+
+def test_split_offers_no_option_that_it_does_not_have(dual_cr2: Path, tmp_path: Path) -> None:
+    raw = shutil.copy(dual_cr2, tmp_path / "a.cr2")
+    raw.with_suffix(".jpg").write_bytes(b"its twin")
+    assert "camera JPEGs left to their raws: 1\n" in call("split", tmp_path, "--dry-run").stderr
+    assert "camera JPEGs left to their raws: 1 (--twins takes them too)\n" in call("run", tmp_path, "--dry-run").stderr
+
+
+def test_the_estimate_is_made_of_a_photo_that_did_not_wait_for_the_network(gkmnet: Path, tmp_path: Path) -> None:
+    for name in "abcd":
         write_tiff(tmp_path / f"{name}.tif", draw_codes())
-    assert " for 2 more" in run(gkmnet, tmp_path).stderr
+    said = run(gkmnet, tmp_path).stderr
+    assert " for 2 more" in said
+    assert " for 3 more" not in said
 
 
 def test_there_is_a_bar_on_a_terminal_only(gkmnet: Path, tmp_path: Path) -> None:

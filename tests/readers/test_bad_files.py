@@ -62,7 +62,7 @@ def test_files_of_any_suffix_that_are_missing_empty_or_something_else_are_refuse
 def test_a_file_of_no_known_suffix_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("hello")
-    assert refuse(path) == "is no kind of photo that dpdeblur reads; give raws or images"
+    assert refuse(path) == "is no kind of photo that dpdeblur reads; give raws, TIFF, PNG or JPEG"
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions bind")
