@@ -28,6 +28,8 @@ from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
 CPU_BUDGET_BYTES = 1_200_000_000
+#: Of it, what torch loads and compiles the first time, and a band of rows and its strips; measured.
+OVERHEAD_BYTES = 200_000_000
 #: Largest automatic tile; larger ones gain nothing.
 LARGEST_TILE_PX = 1024
 
@@ -216,7 +218,15 @@ class Restorer:
         is_careful = self._device.type != "cuda" and not self.card.released
         budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
         largest_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
-        return fit_tiles(size, area_px=budget // self._network.bytes_per_px, largest_px=largest_px, **self._needs)
+        # where there is hardly any, the smallest tiles would take for ever: they may have half of it
+        area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
+        return fit_tiles(size, area_px=area_px, largest_px=largest_px, **self._needs)
+
+    @property
+    def _bytes_per_px(self) -> int:
+        # on an accelerator half precision was not measured: its libraries take memory to work in
+        is_half = self.precision != "fp32" and self._device.type == "cpu"
+        return self._network.half_bytes_per_px if is_half else self._network.bytes_per_px
 
 
 class _Needs(TypedDict):

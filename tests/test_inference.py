@@ -35,6 +35,7 @@ class Fake(Network):
     min_size = (16, 16)
     overlap_px = 16
     bytes_per_px = 1000
+    half_bytes_per_px = 1000
     value_offset = 0.0
     channel_order = "rgb"
     act: Callable[[Tensor], Tensor] = staticmethod(lambda picture: picture)
@@ -54,6 +55,7 @@ def restore_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[Tensor], Tensor]], Callable[..., Restored]]:
     """Make a function that restores a photo by a network that does what it is told."""
+    monkeypatch.setattr(inference, "OVERHEAD_BYTES", 0)
 
     def make(act: Callable[[Tensor], Tensor], *, released: bool = False, **attributes: Any) -> Callable[..., Restored]:
         network = type("Told", (Fake,), {"act": staticmethod(act), **attributes})
@@ -406,12 +408,33 @@ def test_automatic_tiles_keep_within_the_memory_that_is_free(
     assert 6_000_000 < max(seen) <= 8_000_000
 
 
+def test_what_tiles_share_is_left_out_of_the_memory_for_each_but_never_more_than_half(
+    restore_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = restore_with(lambda picture: picture)
+    photo = _photo(_random(150, 200, 3))
+    plain = [restore(photo, working_scale=1, max_memory_bytes=most).tile_px for most in (20_000_000, 7_000_000)]
+    monkeypatch.setattr(inference, "OVERHEAD_BYTES", 7_000_000)
+    shared = [restore(photo, working_scale=1, max_memory_bytes=most).tile_px for most in (27_000_000, 14_000_000)]
+    assert shared == plain and plain[0] > plain[1]
+    assert restore(photo, working_scale=1, max_memory_bytes=3_000_000).tile_px > 16
+
+
+def test_half_precision_on_a_cpu_has_its_own_measure_of_memory(restore_with: Any) -> None:
+    restore = restore_with(lambda picture: picture, half_bytes_per_px=500)
+    photo = _photo(_random(150, 200, 3))
+    options = {"working_scale": 1.0, "max_memory_bytes": 10_000_000}
+    half = restore(photo, precision="bf16", **options).tile_px
+    assert half == restore(photo, precision="fp32", **options | {"max_memory_bytes": 20_000_000}).tile_px
+    assert half > restore(photo, precision="fp32", **options).tile_px
+
+
 def test_on_a_cpu_our_weights_take_a_share_of_free_memory_and_released_ones_the_whole_photo(
     restore_with: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inference, "measure_free_bytes", lambda device: 8_000_000_000)
     photo = _photo(_random(192, 208, 3))
-    greedy = {"bytes_per_px": 100_000}  # 4 GB for the whole photo
+    greedy = {"bytes_per_px": 100_000, "half_bytes_per_px": 100_000}  # 4 GB for the whole photo
     # 1.2 GB: 12,000 pixels
     assert restore_with(lambda picture: picture, **greedy)(photo, working_scale=1).tile_px == 112
     whole = restore_with(lambda picture: picture, released=True, **greedy)(photo)

@@ -155,7 +155,6 @@ class DPANet(Network):
     size_multiple = (16, 16)
     min_size = (16, 16)
     overlap_px = 64
-    bytes_per_px = 4700  # of memory in float32 without gradients, measured at width 64
     value_offset = 0.0
 
     def __init__(self, *, width: int = 64, stem: int = 1, released: bool = False) -> None:
@@ -170,6 +169,9 @@ class DPANet(Network):
         self.size_multiple = (16 * stem, 16 * stem)
         self.min_size = self.size_multiple
         self.overlap_px = 64 * stem
+        # measured at widths 64, 32 and 16, and at 16 with a stem of 2
+        self.bytes_per_px = (700 + 64 * width) // stem**2
+        self.half_bytes_per_px = (900 + 27 * width) // stem**2
         self.channel_order = "bgr" if released else "rgb"
         channels = [width * factor for factor in STAGES]
         self.features = PyramidFeatures(width, 3 * stem**2)

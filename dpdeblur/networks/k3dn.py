@@ -60,7 +60,6 @@ class K3DN(Network):
     value_offset = -0.5
     channel_order = "rgb"
     overlap_px = 96
-    bytes_per_px = 2500  # of memory in float32 without gradients, measured at base 48
 
     def __init__(
         self,
@@ -79,6 +78,9 @@ class K3DN(Network):
         self.size_multiple = (288, 224) if released else (144, 112) if windows else (32, 32)
         # the authors' widest context needs 32 features in either direction
         self.min_size = (288, 448) if released else self.size_multiple
+        # measured in the three sizes
+        self.bytes_per_px = 400 + 35 * base
+        self.half_bytes_per_px = 300 + 18 * base
         widths = (base, 2 * base, 4 * base)
         joined = (4 * base, 2 * base, base + 6)
         self.downs = nn.ModuleList(

@@ -18,7 +18,9 @@ class Network(nn.Module):
         size_multiple: Height and width must be multiples of these.
         min_size: Smallest height and width.
         overlap_px: Overlap of tiles at which no seam shows.
-        bytes_per_px: Memory that a pixel takes in float32 without gradients, measured.
+        bytes_per_px: Memory that a pixel of a tile takes in float32 without gradients, measured on a CPU
+            (tests/benchmarks/memory.py).
+        half_bytes_per_px: The same in bfloat16.
         value_offset: See above.
         channel_order: See above.
     """
@@ -28,6 +30,7 @@ class Network(nn.Module):
     min_size: tuple[int, int]
     overlap_px: int
     bytes_per_px: int
+    half_bytes_per_px: int
     value_offset: float
     channel_order: Literal["rgb", "bgr"]
 
