@@ -49,13 +49,18 @@ class Description:
         """The description as text: file, kind, size, camera, views, what `run` would do."""
         first, *others = self.capture.paths
         return (
-            show_path(" + ".join([str(first), *(path.name for path in others)])),
+            show_path(" + ".join([str(first), *(_name_beside(path, first) for path in others)])),
             self.probe.kind,
             f"{self.probe.width}x{self.probe.height}",
             self.probe.camera or "-",
             "left, right" if self.probe.dual else "one",
             f"fail: {self.reason}" if self.network is None else f"use {self.reason}",
         )
+
+
+def _name_beside(path: Path, first: Path) -> str:
+    """A file's name where it lies beside the first one, else its path: in DPDD's layout both have one name."""
+    return path.name if path.parent == first.parent else str(path)
 
 
 def describe_capture(capture: Capture, probe: Probe, *, model: str, weights: Path | None, device: str) -> Description:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from dpdeblur.errors import ReadError
 from dpdeblur.framing import Framing
 from dpdeblur.provenance import hash_files
@@ -56,6 +59,7 @@ def describe_reading(options: ReadOptions, framing: Framing) -> list[str]:
             words.append(f"sheet={hash_files(options.white_sheet)}")
         except OSError as error:
             cause = f"the white sheet cannot be read ({error.strerror})"
-            raise ReadError(cause, path=options.white_sheet[0], remedy="check the names") from error
+            path = Path(os.fsdecode(error.filename or options.white_sheet[0]))
+            raise ReadError(cause, path=path, remedy="check the names") from error
     flags = (("linear", options.linear), ("swapped", options.swap_views), ("keep-aspect", framing.keep_aspect))
     return words + [name for name, is_set in flags if is_set]

@@ -107,6 +107,13 @@ def test_a_jpeg_of_pillow_gives_what_pillow_put_in(tmp_path: Path) -> None:
     assert find(metadata.gps, 1) == b"S\0"
 
 
+@pytest.mark.parametrize("title", [b"iptc", b"IPTC profile"])  # ImageMagick's and ExifTool's
+def test_a_profile_in_a_pngs_text_may_have_a_title_of_two_words(tmp_path: Path, title: bytes) -> None:
+    digits = b"\n%s\n      %d\n" % (title, len(IPTC)) + IPTC.hex().encode() + b"\n"
+    data = wrap_in_png((b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(digits)))
+    assert read_bytes(tmp_path, data).iptc == IPTC
+
+
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_a_png_gives_exif_a_profile_xmp_and_iptc(tmp_path: Path, is_packed: bool) -> None:
     text = b"\1\0de\0Titel\0" + zlib.compress(make_xmp()) if is_packed else b"\0\0\0\0" + make_xmp()

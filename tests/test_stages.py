@@ -78,6 +78,7 @@ def test_a_marker_names_what_was_asked_for_and_nothing_else(tmp_path: Path) -> N
 
 
 def test_a_white_sheet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    options = ReadOptions(white_sheet=(tmp_path / "gone", tmp_path / "gone"))
-    with pytest.raises(ReadError, match="the white sheet cannot be read"):
+    (tmp_path / "here").write_bytes(b"a sheet")
+    options = ReadOptions(white_sheet=(tmp_path / "here", tmp_path / "gone"))
+    with pytest.raises(ReadError, match="gone: the white sheet cannot be read"):
         describe_reading(options, WHOLE)

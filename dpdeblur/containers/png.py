@@ -80,7 +80,7 @@ def _take_chunk(kind: bytes, keyword: bytes, data: bytes, blocks: Blocks) -> Non
 def _take_profile(text: bytes, blocks: Blocks) -> None:
     """Take a profile from a line with its kind, a line with its length, and lines of hexadecimal digits."""
     try:
-        kind, _, digits = text.decode("ascii").split(maxsplit=2)
+        kind, _, digits = text.decode("ascii").lstrip().split("\n", 2)
         profile = bytes.fromhex(digits)
     except ValueError as error:
         raise DamagedError("a profile within a text is damaged") from error
@@ -90,9 +90,9 @@ def _take_profile(text: bytes, blocks: Blocks) -> None:
         blocks.xmp = blocks.xmp or profile[len(_XMP_IN_APP1) :]
     elif profile.startswith(b"8BIM"):
         blocks.take_resources(profile)
-    elif kind.lower() == "iptc":
+    elif kind.lower().startswith("iptc"):  # ExifTool writes "IPTC profile"
         blocks.iptc = blocks.iptc or profile
-    elif kind.lower() == "xmp":
+    elif kind.lower().startswith("xmp"):
         blocks.xmp = blocks.xmp or profile
     else:
         raise DamagedError("a profile within a text is none")

@@ -8,10 +8,12 @@ that make it do so are neutralized in memory first.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from dpdeblur.readers.structure import check_size, read_pictures
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _YCBCR = 0, 1, 2, 6
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED, _YCBCR = 0, 1, 2, 5, 6
 _ASSOCIATED_ALPHA = 1
 #: Deflate has an old number too.
 _DEFLATE = (8, 32946)
@@ -44,6 +46,7 @@ _SPARE_BYTES = 65536
 _ORIENTATION, _PHOTOMETRIC, _EXTRA_SAMPLES = 274, 262, 338
 #: Of floating point, where white is 1: what half precision holds at most, and no tone curve's power overflows.
 _LARGEST_VALUE = 65504.0
+_UNPACK = "save it without compression, or with LZW or Deflate"
 _CONVERT = "save it as an 8-bit or 16-bit RGB or gray TIFF"
 
 #: What tifffile raises for damaged files besides its own error.
@@ -57,12 +60,14 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def read_tiff_header(path: Path) -> Header:
-    """Read the declared size of a TIFF's first page.
+    """Read the declared size of a TIFF's first page; nothing is decoded.
 
     Raises:
-        ReadError: It is no TIFF, is cut short, or declares an impossible size.
+        ReadError: It is no TIFF, is cut short, declares an impossible size, or holds no gray or RGB picture.
     """
-    return _read_chain(path)[0]
+    header, _ = _read_chain(path)
+    with _open_page(path, header):
+        return header
 
 
 def read_tiff(path: Path) -> Raster:
@@ -72,16 +77,27 @@ def read_tiff(path: Path) -> Raster:
         ReadError: It cannot be decoded, or holds no gray or RGB picture.
     """
     header, pages = _read_chain(path)
+    with _open_page(path, header) as page:
+        values = _decode_page(page, path)
+        photometric, extra = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
+    warnings = (f"The file has {pages} pages; only the first was read.",) if pages > 1 else ()
+    return _sort_samples(values, photometric, extra, warnings, path)
+
+
+@contextlib.contextmanager
+def _open_page(path: Path, header: Header) -> Iterator[tifffile.TiffPage]:
+    """Open the first page, which is one that can be decoded.
+
+    Raises:
+        ReadError: It is not, or turns out to be damaged while it is open.
+    """
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
             _check_page(page, header, path)
-            values = _decode_page(page, path)
-            photometric, extra = int(page.photometric), tuple(int(kind) for kind in page.extrasamples)
+            yield page
     except _DAMAGE as error:
         raise say_damaged(path) from error
-    warnings = (f"The file has {pages} pages; only the first was read.",) if pages > 1 else ()
-    return _sort_samples(values, photometric, extra, warnings, path)
 
 
 def _read_chain(path: Path) -> tuple[Header, int]:
@@ -98,9 +114,10 @@ def _check_page(page: tifffile.TiffPage, header: Header, path: Path) -> None:
     photometric, codec = int(page.photometric), int(page.compression)
     if codec not in _CODECS or int(page.predictor) not in tifffile.TIFF.UNPREDICTORS:
         name = getattr(page.compression, "name", codec)
-        raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_CONVERT)
+        raise ReadError(f"its compression ({name}) is not known here", path=path, remedy=_UNPACK)
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and (photometric, codec) != (_YCBCR, 7):
-        raise ReadError(f"its colours are {getattr(page.photometric, 'name', photometric)}", path=path, remedy=_CONVERT)
+        name = "CMYK" if photometric == _SEPARATED else getattr(page.photometric, "name", photometric)
+        raise ReadError(f"its colours are {name}", path=path, remedy=_CONVERT)
     if page.dtype is None or page.dtype.kind not in "uf" or page.dtype.itemsize > {"u": 2, "f": 8}[page.dtype.kind]:
         raise ReadError("its samples are neither 8 nor 16 bits nor floating point", path=path, remedy=_CONVERT)
     if page.dtype.kind == "u" and page.bitspersample not in (8, 16):

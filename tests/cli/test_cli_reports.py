@@ -111,8 +111,8 @@ def test_a_dry_run_that_finds_nothing_says_so(tmp_path: Path) -> None:
 
 
 def test_split_offers_no_option_that_it_does_not_have(dual_cr2: Path, tmp_path: Path) -> None:
-    raw = shutil.copy(dual_cr2, tmp_path / "a.cr2")
-    raw.with_suffix(".jpg").write_bytes(b"its twin")
+    shutil.copy(dual_cr2, tmp_path / "a.cr2")
+    (tmp_path / "a.jpg").write_bytes(b"its twin")
     assert "camera JPEGs left to their raws: 1\n" in call("split", tmp_path, "--dry-run").stderr
     assert "camera JPEGs left to their raws: 1 (--twins takes them too)\n" in call("run", tmp_path, "--dry-run").stderr
 
@@ -147,6 +147,12 @@ def test_there_is_a_bar_on_a_terminal_only(gkmnet: Path, tmp_path: Path) -> None
 
 
 # info
+
+
+def test_info_tells_views_of_one_name_apart(dual_cr2: Path, tmp_path: Path) -> None:
+    assert call("split", dual_cr2, "--dpdd-layout", "-o", tmp_path).code == 0
+    left, right = (tmp_path / f"test_{side}" / "source" / "dual.png" for side in "lr")
+    assert f"{left} + {right}  pair" in call("info", tmp_path).stdout
 
 
 def test_info_says_what_a_file_is_and_what_run_would_do(

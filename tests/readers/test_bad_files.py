@@ -164,18 +164,20 @@ def test_a_raw_that_declares_too_much_is_refused(tmp_path: Path, files: dict[str
 def test_pictures_of_other_colours_are_refused_with_the_remedy(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8)).save(tmp_path / "a.jpg")
     assert refuse(tmp_path / "a.jpg") == "is a CMYK JPEG; convert it to RGB"
-    for mode, reason in (("CMYK", "its colours are SEPARATED"), ("P", "its colours are PALETTE"), ("LAB", "CIELAB")):
+    for mode, reason in (("CMYK", "its colours are CMYK"), ("P", "its colours are PALETTE"), ("LAB", "CIELAB")):
         path = tmp_path / f"{mode}.tif"
         Image.new(mode, (8, 8)).save(path)
-        with pytest.raises(ReadError, match=f"{reason}; save it as an 8-bit or 16-bit"):
-            read_photo(Capture((path,)))
+        for act in (probe_photo, read_photo):
+            with pytest.raises(ReadError, match=f"{reason}; save it as an 8-bit or 16-bit"):
+                act(Capture((path,)))
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.int16, np.bool_, np.complex64])
 def test_tiffs_of_other_samples_are_refused(tmp_path: Path, dtype: type) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), dtype), photometric="minisblack")
-    with pytest.raises(ReadError, match="its samples"):
-        read_photo(Capture((tmp_path / "a.tif",)))
+    for act in (probe_photo, read_photo):
+        with pytest.raises(ReadError, match="its samples"):
+            act(Capture((tmp_path / "a.tif",)))
 
 
 def test_a_png_with_a_wrong_checksum_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
@@ -201,7 +203,7 @@ def test_a_tiff_of_unknown_compression_is_refused_with_the_remedy(tmp_path: Path
     content = bytearray(files["plain.tif"])
     struct.pack_into("<H", content, content.index(struct.pack("<HHIH", 259, 3, 1, 1)) + 8, 60000)
     (tmp_path / "a.tif").write_bytes(content)
-    with pytest.raises(ReadError, match=r"its compression \(60000\) is not known here; save it as"):
+    with pytest.raises(ReadError, match=r"its compression \(60000\) is not known here; save it without compression"):
         read_photo(Capture((tmp_path / "a.tif",)))
 
 

@@ -95,7 +95,8 @@ def test_200_megapixels_are_allowed_and_300_are_not_exceeded(tmp_path: Path, kin
         elif kind == "jpeg":
             path.write_bytes(declare_jpeg(width, height) + padding)
         else:
-            entries = [(256, 4, 1, width), (257, 4, 1, height), (273, 4, 1, 8), (279, 4, 1, 8)]
+            entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (262, 3, 1, 1)]
+            entries += [(273, 4, 1, 8), (279, 4, 1, 8)]
             table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
             path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + padding)
 

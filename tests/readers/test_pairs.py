@@ -199,6 +199,29 @@ def test_views_that_do_not_belong_together_are_refused(tmp_path: Path, change: d
     assert f"s_right.tif: {message}" in str(caught.value)
 
 
+def draw_scene(seed: int, gain: float = 1.0) -> Codes:
+    """A scene of smooth patches, another one for each seed."""
+    patches = np.random.default_rng(seed).uniform(2000, 30000, (6, 8))
+    return np.kron(patches * gain, np.ones((16, 16))).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("right", "is_doubted"),
+    [
+        (draw_scene(1, gain=0.8), False),  # a darker view
+        (np.roll(draw_scene(1), 4, axis=1), False),  # disparity
+        (draw_scene(2), True),
+        (draw_scene(1)[::-1], True),
+        (np.full((96, 128), 9000, np.uint16), False),  # nothing to compare
+    ],
+)
+def test_two_photos_that_share_a_name_are_warned_of(tmp_path: Path, right: Codes, is_doubted: bool) -> None:
+    left = write_png(tmp_path / "s_left.png", draw_scene(1))
+    warnings = read_files(left, write_png(tmp_path / "s_right.png", right)).warnings
+    doubt = "The two files hardly look alike: are they the views of one photo?"
+    assert warnings == ((doubt,) if is_doubted else ())
+
+
 def test_a_view_that_vanished_is_named(tmp_path: Path) -> None:
     left, right = tmp_path / "s_left.png", tmp_path / "s_right.png"
     Image.new("L", (8, 8)).save(left)
