@@ -209,7 +209,7 @@ def draw_scene(seed: int, gain: float = 1.0) -> Codes:
     ("right", "is_doubted"),
     [
         (draw_scene(1, gain=0.8), False),  # a darker view
-        (np.roll(draw_scene(1), 4, axis=1), False),  # disparity
+        (np.roll(draw_scene(1), 1, axis=1), False),  # disparity, more than any camera has
         (draw_scene(2), True),
         (draw_scene(1)[::-1], True),
         (np.full((96, 128), 9000, np.uint16), False),  # nothing to compare
