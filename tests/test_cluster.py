@@ -19,9 +19,9 @@ import tifffile
 from cli_runs import ONE_THREAD, PROGRAM, call, draw_codes, write_tiff
 from tiny_networks import ADDED, write_gkmnet
 
-from dpdeblur import cluster as cluster_module
 from dpdeblur.batch import Outcome
 from dpdeblur.cluster import Cluster, Work, choose_cluster, run_on_cluster
+from dpdeblur.cluster import crew as crew_module
 from dpdeblur.errors import UsageError
 from dpdeblur.framing import WHOLE
 from dpdeblur.ledger import MOST_DEATHS
@@ -183,7 +183,7 @@ def test_a_photo_that_kills_every_worker_fails_alone(tmp_path: Path, address: st
 def test_a_result_that_cannot_be_seen_from_here_is_a_failure(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cluster_module, "_VISIBLE_WITHIN_S", 0.1)
+    monkeypatch.setattr(crew_module, "_VISIBLE_WITHIN_S", 0.1)
     listener = work_on(1, tmp_path, address, hide=True)
     (outcome,) = listener.outcomes
     assert outcome.status == "failed"
@@ -222,7 +222,7 @@ def test_a_worker_killed_under_the_command_line_costs_nothing(tmp_path: Path, ad
     while not list(tmp_path.glob("out/*.tif")):
         assert program.poll() is None, program.communicate()
         time.sleep(0.05)
-    victim = next(path for path in Path("/proc").glob("[0-9]*/cmdline") if b"ray::_Station" in path.read_bytes())
+    victim = next(path for path in Path("/proc").glob("[0-9]*/cmdline") if b"ray::Station" in path.read_bytes())
     os.kill(int(victim.parent.name), signal.SIGKILL)
     stdout, stderr = program.communicate(timeout=120)
     assert (program.returncode, stdout) == (0, ""), stderr
