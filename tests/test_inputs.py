@@ -34,6 +34,15 @@ def name_found(inputs: Inputs, folder: Path) -> list[str]:
     return [" ".join(path.relative_to(folder).as_posix() for path in one.capture.paths) for one in inputs.found]
 
 
+def test_a_walk_follows_no_link_to_a_folder(tmp_path: Path) -> None:
+    make_files(tmp_path, "in/a.tif", "in/day1/b.tif", "elsewhere/c.tif")
+    (tmp_path / "in" / "day1" / "up").symlink_to("..")
+    (tmp_path / "in" / "out").symlink_to(tmp_path / "elsewhere")
+    inputs = find_inputs([tmp_path / "in"], recursive=True)
+    assert name_found(inputs, tmp_path) == ["in/a.tif", "in/day1/b.tif"]
+    assert inputs.failures == ()
+
+
 def test_a_folder_gives_its_photos_by_name_and_nothing_from_below(tmp_path: Path) -> None:
     make_files(tmp_path, "b.CR2", "a.tif", "notes.txt", ".hidden.cr2", "day1/c.dng")
     assert name_found(find_inputs([tmp_path], recursive=False), tmp_path) == ["a.tif", "b.CR2"]

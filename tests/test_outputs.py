@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dpdeblur.errors import WriteError
-from dpdeblur.outputs import Redo, Wanted, check_outputs
+from dpdeblur.outputs import Disks, Redo, Wanted, check_outputs
 from dpdeblur.photo import Photo
 from dpdeblur.plan import Job
 from dpdeblur.provenance import Note, fingerprint_files
@@ -140,3 +142,28 @@ def test_what_is_no_file_in_a_results_place_is_a_failure(job: Job, kind: str) ->
         job.outputs[0].symlink_to("nowhere" if kind == "dangling link" else job.outputs[0].name)
     with pytest.raises(WriteError, match="is no file"):
         check_outputs(job, Wanted("run", redo="all"))
+
+
+def test_a_disk_that_was_full_is_tried_again_by_what_may_fit_or_when_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 1000
+
+    def tell_usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", tell_usage)
+    disks = Disks()
+    path = tmp_path / "a.tif"
+    disks.check(path, 5000)  # nothing is known against this disk
+    refused = WriteError("the disk is full")
+    refused.__cause__ = OSError(errno.EACCES, "no")
+    disks.note_failure(tmp_path, refused)
+    disks.check(path, 5000)  # it failed for another reason
+    refused.__cause__ = OSError(errno.ENOSPC, "full")
+    disks.note_failure(tmp_path, refused)
+    disks.check(path, 1000)  # fits
+    with pytest.raises(WriteError, match="the disk is full; free some space"):
+        disks.check(path, 1001)
+    free = 2000  # somebody made room: it may be enough
+    disks.check(path, 5000)

@@ -44,6 +44,20 @@ def test_a_finished_file_has_its_final_name_and_no_other(tmp_path: Path) -> None
     assert (tmp_path / "a.tif").read_bytes() == b"whole"
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def note(name: str) -> None:
+        original = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given: calls.append(name) or original(*given))
+
+    note("fsync")
+    note("replace")
+    with open_atomic(tmp_path / "a.tif") as file:
+        file.write(b"whole")
+    assert calls[:2] == ["fsync", "replace"]
+
+
 def test_an_existing_file_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(b"old")
