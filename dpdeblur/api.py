@@ -18,6 +18,7 @@ from dpdeblur.change import mean_views, to_linear_srgb
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError, WriteError
 from dpdeblur.framing import WHOLE, Framing, frame_photo
 from dpdeblur.inference import Settings
+from dpdeblur.networks import NETWORKS
 from dpdeblur.outputs import find_own_note
 from dpdeblur.photo import Image, Photo
 from dpdeblur.pipeline import Restoration
@@ -121,6 +122,15 @@ class Deblurrer:
             UsageError: A setting is out of its range.
             WeightsError: The weights file is damaged or foreign.
         """
+        if model not in ("auto", *NETWORKS):
+            raise UsageError(f"there is no network {model!r}", remedy=f"give auto, {', '.join(NETWORKS)}")
+        for name, number, least in (
+            ("tile_px", tile_px, 1),
+            ("overlap_px", overlap_px, 0),
+            ("max_memory_bytes", max_memory_bytes, 1),
+        ):
+            if number is not None and number < least:
+                raise UsageError(f"{name}={number} is out of range", remedy=f"give {least} or more")
         if not 0 <= strength <= 1:
             raise UsageError(f"a strength of {strength:g} is none", remedy="give 0 to 1")
         if scale is not None and not 0.01 <= scale <= 1:

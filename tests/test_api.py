@@ -312,3 +312,20 @@ def test_callers_are_checked_by_mypy_and_their_mistakes_are_found(tmp_path: Path
         int(line.split(":")[1]) for line in checked.stdout.splitlines() if "snippet.py:" in line and "error" in line
     }
     assert found == set(range(first, first + len(BAD_LINES))), checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"model": "unet"}, "there is no network 'unet'; give auto, gkmnet, dpanet, k3dn"),
+        ({"tile_px": 0}, "tile_px=0 is out of range; give 1 or more"),
+        ({"overlap_px": -1}, "overlap_px=-1 is out of range; give 0 or more"),
+        ({"max_memory_bytes": -5}, "max_memory_bytes=-5 is out of range; give 1 or more"),
+        ({"strength": 1.5}, "a strength of 1.5 is none; give 0 to 1"),
+        ({"scale": 0}, "a scale of 0 is none; give 0.01 to 1"),
+    ],
+)
+def test_settings_out_of_their_range_are_refused_at_once(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        dpdeblur.Deblurrer(**options)
+    assert str(caught.value) == line
