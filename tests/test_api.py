@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -274,6 +275,7 @@ ignore_missing_imports = True
 """
 GOOD_SNIPPET = """
 from pathlib import Path
+from typing import Any
 import numpy as np
 import numpy.typing as npt
 import dpdeblur
