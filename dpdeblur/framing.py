@@ -54,6 +54,11 @@ class Framing:
     crop: Crop | None = None
     keep_aspect: bool = False
 
+    @property
+    def uncropped(self) -> Framing:
+        """The same of the whole photo."""
+        return dataclasses.replace(self, crop=None)
+
 
 WHOLE = Framing()
 

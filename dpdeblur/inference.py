@@ -19,6 +19,7 @@ from dpdeblur.change import Sight, apply_change, encode_picture, from_linear_srg
 from dpdeblur.colour import decode_srgb
 from dpdeblur.devices import choose_device, choose_precision, measure_free_bytes
 from dpdeblur.errors import NoSecondViewError, OutOfMemoryError
+from dpdeblur.framing import Crop, crop_photo
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Photo
 from dpdeblur.runner import TileRunner
@@ -103,24 +104,33 @@ class Restorer:
         overlap_px = network.overlap_px if settings.overlap_px is None else settings.overlap_px
         self._needs = _Needs(overlap_px=overlap_px, multiple=network.size_multiple, smallest=network.min_size)
 
-    def restore(self, photo: Photo, advance: Callable[[float], None] = lambda share: None) -> Restored:
-        """Restore a photo.
+    def restore(
+        self, photo: Photo, advance: Callable[[float], None] = lambda share: None, part: Crop | None = None
+    ) -> Restored:
+        """Restore a photo or a part of it.
 
         Args:
             photo: With both views if the network needs two; a single-image network takes their mean.
             advance: Told the share of the work done since the last call.
+            part: What of it, or None for the whole. The part is worked on at the whole photo's scale.
 
         Raises:
             NoSecondViewError: The network needs two views and the photo has one.
             OutOfMemoryError: Memory does not suffice for any tile.
+            ReadError: The part lies outside the photo.
         """
         images = self._collect_images(photo)
+        scale = 1.0
+        if not self.card.released:
+            scale = self.settings.working_scale or choose_scale(mix_gray(photo, images), self.card.fitting_radius_px)
+        if part is not None:
+            photo = crop_photo(photo, part)
+            images = self._collect_images(photo)
         is_mixed = self.views < len(images)
         size = (photo.base.shape[0], photo.base.shape[1])
         if self.card.released:
             sight = Sight(photo, images, size, is_mixed)
             return self._restore_released(sight, advance)
-        scale = self.settings.working_scale or choose_scale(mix_gray(photo, images), self.card.fitting_radius_px)
         sight = Sight(photo, images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), is_mixed)
 
         def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:

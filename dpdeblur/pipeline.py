@@ -11,7 +11,7 @@ from dpdeblur.choice import choose_weights
 from dpdeblur.defocus import DefocusMap, map_defocus
 from dpdeblur.disparity_map import has_second_view
 from dpdeblur.errors import NoSecondViewError
-from dpdeblur.framing import Framing
+from dpdeblur.framing import Framing, crop_photo
 from dpdeblur.inference import Restored, Restorer, Settings
 from dpdeblur.markers import mark_run
 from dpdeblur.networks import NETWORKS
@@ -110,8 +110,8 @@ class Restoration:
         Raises:
             DpDeblurError: The weights cannot be used.
         """
-        #: Decodes a photo, see `read_framed`.
-        self.read = functools.partial(read_framed, options=read_options, framing=framing)
+        #: Decodes a photo, see `read_framed`: all of it, as a part is to look as it will in the whole.
+        self.read = functools.partial(read_framed, options=read_options, framing=framing.uncropped)
         self._read_options = read_options
         self._write_options = write_options
         self._settings = settings
@@ -140,7 +140,10 @@ class Restoration:
             warning = "The views are alike: it was restored as a single image."
             photo = dataclasses.replace(photo, left=None, right=None, warnings=(*photo.warnings, warning))
         restorer = self._choose(photo)
-        restored = restorer.restore(photo, self._advance)
+        part = self._framing.crop
+        restored = restorer.restore(photo, self._advance, part)
+        if part is not None:
+            photo = crop_photo(photo, part)
         if not self._keeps_views:
             photo = dataclasses.replace(photo, left=None, right=None)
         return Result(photo, restorer, restored)

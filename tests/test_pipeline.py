@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -27,11 +28,12 @@ def make_restoration(
     model: str = "auto",
     framing: Framing = WHOLE,
     keeps_views: bool = True,
+    working_scale: float | None = 1.0,
 ) -> Restoration:
     return Restoration(
         read_options=ReadOptions(),
         write_options=WriteOptions(),
-        settings=Settings(device="cpu", precision="fp32", working_scale=1.0),
+        settings=Settings(device="cpu", precision="fp32", working_scale=working_scale),
         model=model,
         weights=weights,
         framing=framing,
@@ -67,10 +69,38 @@ def test_the_network_adds_its_change_to_the_developed_photo(tmp_path: Path, sing
     np.testing.assert_allclose(result.restored.image, expected, rtol=0, atol=2e-6)
 
 
-def test_only_the_part_is_decoded_further(tmp_path: Path, single_cr2: Path) -> None:
+def test_only_the_part_is_restored(tmp_path: Path, single_cr2: Path) -> None:
     framing = Framing(Crop(10, 20, 30, 40))
-    restoration = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors"), framing=framing)
-    assert restoration.read(Capture((single_cr2,))).base.shape == (40, 30, 3)
+    weights = write_gkmnet(tmp_path / "w.safetensors")
+    whole, part = (
+        restoration.process(restoration.read(Capture((single_cr2,))))
+        for restoration in (make_restoration([], weights=weights, framing=chosen) for chosen in (WHOLE, framing))
+    )
+    assert part.restored.image.shape == part.photo.base.shape == (40, 30, 3)
+    np.testing.assert_array_equal(part.restored.image, whole.restored.image[20:60, 10:40])
+
+
+def test_a_part_is_worked_on_at_the_scale_of_the_whole(tmp_path: Path) -> None:
+    generator = np.random.default_rng(4)
+    scene = np.zeros((640, 640), np.float32)
+    for radius in generator.uniform(1 / 250**2, 1 / 1.5**2, 5000) ** -0.5:  # sizes as in photographs
+        place = generator.integers(0, 640, 2).tolist()
+        cv2.circle(scene, place, max(1, round(radius)), generator.uniform(5000, 60000), -1)
+    disc = cv2.circle(np.zeros((25, 25), np.float32), (12, 12), 12, 1, -1)
+    codes = cv2.filter2D(scene, -1, disc / disc.sum())
+    codes[:160, :160] = scene[:160, :160]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, codes.astype(np.uint16), photometric="minisblack")
+    weights = write_gkmnet(tmp_path / "w.safetensors")
+
+    def find_scale(photo: Path, framing: Framing) -> float:
+        restoration = make_restoration([], weights=weights, framing=framing, working_scale=None)
+        return restoration.process(restoration.read(Capture((photo,)))).restored.working_scale
+
+    whole = find_scale(path, WHOLE)
+    assert find_scale(path, Framing(Crop(0, 0, 160, 160))) == whole < 0.5
+    tifffile.imwrite(tmp_path / "alone.tif", tifffile.imread(path)[:160, :160], photometric="minisblack")
+    assert find_scale(tmp_path / "alone.tif", WHOLE) == 1  # else this would test nothing
 
 
 def test_what_was_written_says_how(tmp_path: Path, single_cr2: Path) -> None:

@@ -191,7 +191,7 @@ def run(
                 log=log,
                 dry_run=dry_run,
             ),
-            functools.partial(read_framed, options=read_options, framing=framing),
+            functools.partial(read_framed, options=read_options, framing=framing.uncropped),
             make_task,
             observer,
             cluster=choose_cluster(ray, ray_workers, device),
