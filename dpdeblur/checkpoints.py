@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dpdeblur.errors import WeightsError
 from dpdeblur.networks import NETWORKS, dpanet, gkmnet, k3dn
-from dpdeblur.weights import LARGEST_FORM, Card, compare_keys, plan_network, save_weights, shorten
+from dpdeblur.weights import LARGEST_FORM, Card, compare_keys, plan_network, read_card, save_weights, shorten
 
 #: What torch and zipfile raise for damaged files; their messages say nothing that helps.
 _DAMAGE = (
@@ -65,6 +65,14 @@ _CHECKPOINTS = {
 }
 
 
+def _holds_weights(path: Path) -> bool:
+    try:
+        read_card(path)
+    except WeightsError:
+        return False
+    return True
+
+
 def import_checkpoint(path: Path, output: Path) -> Card:
     """Turn a checkpoint of a paper's authors into a weights file of ours; nothing in it is ever executed.
 
@@ -81,6 +89,8 @@ def import_checkpoint(path: Path, output: Path) -> Card:
     state = _read_checkpoint(path)
     if output.exists() and output.samefile(path):
         raise WeightsError("is the checkpoint itself, which stays as it is", path=output, remedy="choose another name")
+    if output.exists() and not _holds_weights(output):
+        raise WeightsError("is there already, and holds no weights", path=output, remedy="choose another name")
     matches = [name for name, checkpoint in _CHECKPOINTS.items() if checkpoint.mark in state]
     if not matches:
         raise WeightsError(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dpdeblur.metadata import read_metadata
 
-_SOFTWARE = 305
+#: The tag that carries it.
+SOFTWARE = 305
 #: What the writer makes of a note: the program, its version, and the note in brackets.
 _SIGNED_NOTE = re.compile(
     r"dpdeblur \S+ \((?P<marker>[^;\s][^;]*); (?P<details>.+?)"
@@ -76,7 +77,7 @@ def read_note(path: Path) -> Note | None:
         ReadError: The file cannot be opened.
     """
     for entry in read_metadata(path).ifd0:
-        if entry.tag == _SOFTWARE:
+        if entry.tag == SOFTWARE:
             match = _SIGNED_NOTE.fullmatch(entry.value.rstrip(b"\0").decode("utf-8", "replace"))
             if match is not None:
                 return Note(match["marker"], match["details"], match["fingerprint"] or "")

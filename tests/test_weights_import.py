@@ -323,6 +323,17 @@ def test_random_damage_is_always_refused_in_one_line(tmp_path: Path, zipped: boo
 # where it goes
 
 
+def test_only_weights_are_written_over(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    path = save_checkpoint(tmp_path / "a.pth", state)
+    output = tmp_path / "a.jpg"
+    output.write_bytes(b"a photo")
+    with pytest.raises(WeightsError, match="is there already, and holds no weights"):
+        import_checkpoint(path, output)
+    assert output.read_bytes() == b"a photo"
+    for _ in range(2):
+        import_checkpoint(path, tmp_path / "w.safetensors")
+
+
 def test_the_checkpoint_itself_is_never_written_over(tmp_path: Path, state: dict[str, Tensor]) -> None:
     path = save_checkpoint(tmp_path / "a.pth", state)
     before = path.read_bytes()

@@ -100,7 +100,7 @@ def evaluate(
 ) -> None:
     """Score networks, or results of any program, against references: PSNR, SSIM, MAE, RMSE_rel, LPIPS."""
     with report_errors():
-        from dpdeblur.evaluation.canvas import check_folder, check_name
+        from dpdeblur.evaluation.canvas import check_name, check_text
         from dpdeblur.evaluation.runs import Plan, run_evaluation
 
         for picture in (sheet, plot):
@@ -108,7 +108,7 @@ def evaluate(
                 check_name(picture)
         for path in (csv_file, json_file, markdown):
             if path is not None:
-                check_folder(path)
+                check_text(path)
         plan = Plan(
             data=data,
             layout=layout,

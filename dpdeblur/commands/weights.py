@@ -75,8 +75,10 @@ def plot_log(
 ) -> None:
     """Draw the course of a training: loss, learning rate, and the scores on the way."""
     with report_errors():
+        from dpdeblur.evaluation.canvas import check_name
         from dpdeblur.evaluation.plots import draw_training, read_log
 
+        check_name(output)
         draw_training(read_log(log), log.name).save(output)
 
 

@@ -10,8 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dpdeblur.directories import make_text
 from dpdeblur.errors import UsageError
+from dpdeblur.metadata import Metadata
+from dpdeblur.provenance import SOFTWARE, read_note
+from dpdeblur.readers import SUFFIXES as PHOTO_SUFFIXES
 from dpdeblur.writers.atomic import open_atomic
+from dpdeblur.writers.metadata import pack_exif
+from dpdeblur.writers.signature import sign_note
 
 Colour = tuple[int, int, int]
 Pixels = npt.NDArray[np.uint8]
@@ -30,6 +36,8 @@ _REGULAR, _BOLD = 400, 600
 #: Lines are placed to a sixteenth of a pixel.
 _SHIFT = 4
 _LARGEST_JPEG_PX = 65_500
+#: What the note of a drawing says that it is, so that a photo is never taken for one.
+_DRAWING = "drawing"
 
 
 class Canvas:
@@ -133,7 +141,7 @@ class Canvas:
         """Write the picture as PNG or JPEG, by the name's suffix, whole or not at all.
 
         Raises:
-            UsageError: The suffix is neither, or there is no such folder.
+            UsageError: The suffix is neither, there is no such folder, or another picture has this name.
             WriteError: It cannot be written.
         """
         check_name(path)
@@ -142,7 +150,11 @@ class Canvas:
         if not is_png and max(pixels.shape) > _LARGEST_JPEG_PX:
             raise UsageError(f"a JPEG cannot have {max(pixels.shape)} pixels a side", path=path, remedy="name a .png")
         options = [] if is_png else [cv2.IMWRITE_JPEG_QUALITY, 92]
-        _, encoded = cv2.imencode(".png" if is_png else ".jpg", pixels[..., ::-1], options)
+        software = make_text(SOFTWARE, sign_note(f"{_DRAWING}; a drawing"))
+        exif = np.frombuffer(pack_exif(Metadata(ifd0=(software,))), np.uint8)
+        _, encoded = cv2.imencodeWithMetadata(
+            ".png" if is_png else ".jpg", pixels[..., ::-1], [cv2.IMAGE_METADATA_EXIF], [exif], options
+        )
         with open_atomic(path) as file:
             file.write(encoded.tobytes())
 
@@ -151,19 +163,29 @@ def check_name(path: Path) -> None:
     """Refuse a picture's name under which nothing can be written, before any work.
 
     Raises:
-        UsageError: It ends with none of `SUFFIXES`, or its folder does not exist.
+        UsageError: It ends with none of `SUFFIXES`, its folder does not exist, or another picture has this name: only
+            drawings of dpdeblur are replaced.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError("is no name for a picture", path=path, remedy=f"let it end with {', '.join(SUFFIXES)}")
-    check_folder(path)
+    _check_folder(path)
+    note = read_note(path) if path.exists() else None
+    if path.exists() and (note is None or note.marker != _DRAWING):
+        raise UsageError("is there already, and no drawing of dpdeblur", path=path, remedy="choose another name")
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a file in a folder that does not exist.
+def check_text(path: Path) -> None:
+    """Refuse a text's name under which nothing can be written, or that a photo may have.
 
     Raises:
-        UsageError: It does not.
+        UsageError: Its folder does not exist, or it ends as photos do.
     """
+    if path.suffix.lower() in PHOTO_SUFFIXES:
+        raise UsageError("is a photo's name, and a text would be written", path=path, remedy="choose another name")
+    _check_folder(path)
+
+
+def _check_folder(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise UsageError("its folder does not exist", path=path, remedy="make it first")
 

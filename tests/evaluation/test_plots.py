@@ -13,7 +13,7 @@ import pytest
 
 from dpdeblur.errors import ReadError, UsageError
 from dpdeblur.evaluation.axes import Axes, Range, choose_ticks, format_tick, span
-from dpdeblur.evaluation.canvas import GRAY, INK, SERIES, WHITE, Canvas, Colour, fit_image
+from dpdeblur.evaluation.canvas import GRAY, INK, SERIES, SUFFIXES, WHITE, Canvas, Colour, check_text, fit_image
 from dpdeblur.evaluation.metrics import Scores
 from dpdeblur.evaluation.photo_plot import draw_photos, measure_photo
 from dpdeblur.evaluation.plots import draw_scores, draw_training, read_log
@@ -118,6 +118,28 @@ def test_a_canvas_is_written_in_its_colours(tmp_path: Path, suffix: str) -> None
 def test_a_name_that_says_no_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.png"):
         Canvas(4, 4).save(tmp_path / "a.pdf")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_drawing_replaces_a_drawing_and_never_a_photo(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    for shade in (50, 200):
+        canvas = Canvas(64, 48)
+        canvas.pixels[:] = shade
+        canvas.save(path)
+    assert abs(int(cv2.imread(str(path))[20, 30, 1]) - 200) <= 2
+    cv2.imwrite(str(path), np.full((48, 64, 3), 90, np.uint8))
+    photo = path.read_bytes()
+    with pytest.raises(UsageError, match="is there already, and no drawing of dpdeblur"):
+        canvas.save(path)
+    assert path.read_bytes() == photo
+
+
+def test_a_text_never_takes_a_photos_name(tmp_path: Path) -> None:
+    check_text(tmp_path / "scores.csv")
+    for name in ("a.JPG", "a.cr2", "a.tif"):
+        with pytest.raises(UsageError, match="is a photo's name"):
+            check_text(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
