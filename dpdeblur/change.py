@@ -112,7 +112,7 @@ def _enlarge_bands(
     """Enlarge a picture of `size`, of which bands come from the top on, to strips; yields each with its rows."""
     above = _find_rows_above(slice(0, full_size[0]), size[0], full_size[0])
     known, first, done = np.empty((0, 0, 0), np.float32), 0, 0
-    for band in bands:
+    for band in _divide_bands(bands):
         known = np.concatenate((known, band)) if len(known) else band
         end = first + len(known)
         # the cubic reaches two rows further down than the row above
@@ -123,6 +123,13 @@ def _enlarge_bands(
         if done < full_size[0]:
             needed = min(max(0, int(above[done]) - 1), end)
             known, first = known[needed - first :].copy(), needed
+
+
+def _divide_bands(bands: Iterable[Image]) -> Iterator[Image]:
+    """The same rows in strips, so that little is joined and kept at a time."""
+    for band in bands:
+        for rows in list_strips(slice(0, len(band)), band.shape[1]):
+            yield band[rows]
 
 
 def _find_rows_above(rows: slice, count: int, full_count: int) -> npt.NDArray[np.intp]:

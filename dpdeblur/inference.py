@@ -20,6 +20,7 @@ from dpdeblur.colour import decode_srgb
 from dpdeblur.devices import choose_device, choose_precision, measure_free_bytes
 from dpdeblur.errors import NoSecondViewError, OutOfMemoryError
 from dpdeblur.framing import Crop, crop_photo
+from dpdeblur.memory import spare_address_space
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Photo
 from dpdeblur.runner import TileRunner
@@ -97,6 +98,8 @@ class Restorer:
         self.settings = settings
         self._device = choose_device(settings.device)
         self.device = str(self._device)
+        if self._device.type == "cpu":
+            spare_address_space()
         network, self.card = load_weights(weights)
         self.precision = choose_precision(settings.precision, self._device, is_released=self.card.released)
         self.views = NETWORKS[self.card.network].views
@@ -267,7 +270,12 @@ class _Progress:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so: on a CPU and on MPS torch raises a bare RuntimeError."""
+    """Whether an error says so: on a CPU and on MPS torch raises a bare RuntimeError.
+
+    oneDNN says no more than that it could not make or run what it was to compute: its code was made for these very
+    layers before, so it is memory that it lacks.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(mark in str(error) for mark in ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED"))
+    marks = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "could not create a", "could not execute a")
+    return any(mark in str(error) for mark in marks)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,6 +300,40 @@ def test_out_of_memory_halves_the_tiles_and_goes_on(restore_with: Any, error: Ca
     assert restored.warnings == ("out of memory: went on with tiles of 48 pixels",)
     np.testing.assert_allclose(_encode(restored.image) - _encode(base), 0.0625, rtol=0, atol=HALF_CODE)
     assert sum(shares) == pytest.approx(1)
+
+
+#: A program that restores a picture in one tile, within so many bytes beyond what it has mapped by then.
+_LIMITED = """
+import resource, sys
+import numpy as np, torch
+from pathlib import Path
+from dpdeblur.inference import Restorer, Settings
+from dpdeblur.photo import Photo
+torch.set_num_threads(1)
+path, tile_px, most = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+def limit(most):
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + most, resource.RLIM_INFINITY))
+limit(2**30)
+restorer = Restorer(path, Settings("cpu", "fp32", tile_px, working_scale=1.0))
+base = np.full((tile_px, tile_px, 3), 0.2, np.float32)
+base[::7] = 0.4
+limit(most)
+restored = restorer.restore(Photo((Path("a.tif"),), "image", base, base, base))
+print(restored.tile_px, restored.image.shape, bool(np.isfinite(restored.image).all()), *restored.warnings, sep="; ")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited and read as Linux has it")
+def test_a_process_that_may_take_no_more_memory_finishes_with_smaller_tiles(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    form = {"width": 32, "stem": 2}
+    save_weights(tmp_path / "w.safetensors", "dpanet", NETWORKS["dpanet"].build(**form), Card("dpanet", form))
+    command = [sys.executable, "-c", _LIMITED, str(tmp_path / "w.safetensors"), "512", "180000000"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    tile_px, shape, is_finite, warning = result.stdout.strip().split("; ")
+    assert int(tile_px) < 512 and shape == "(512, 512, 3)" and is_finite == "True"
+    assert warning == f"out of memory: went on with tiles of {tile_px} pixels"
 
 
 def test_progress_never_runs_past_the_end_when_tiles_are_done_again(restore_with: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -135,3 +136,18 @@ def test_this_very_system_keeps_to_a_limit_that_a_shell_sets() -> None:
     free = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     # a bare interpreter maps some tens of megabytes
     assert 700_000_000 < free < 1_024_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is done")
+@pytest.mark.parametrize(("left", "calls"), [(3 * GIB, [(-3, 2**20)]), (5 * GIB, []), (None, [])])
+def test_only_where_little_address_space_is_left_is_freed_memory_given_back_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch, left: int | None, calls: list[tuple[int, int]]
+) -> None:
+    made: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda *arguments: made.append(arguments))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
+    _write(root / "proc/self/statm", "0 0 0 0 0 0 0\n")
+    if left is not None:
+        monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (left, left))
+    memory.spare_address_space(root)
+    assert made == calls
