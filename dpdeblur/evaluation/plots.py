@@ -90,7 +90,8 @@ def read_log(path: Path) -> dict[str, list[float]]:
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
-        raise ReadError(f"cannot be read ({error})", path=path, remedy="name a training's log.csv") from error
+        cause = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise ReadError(cause, path=path, remedy="name a training's log.csv") from error
     if len(rows) < 2 or len(rows[0]) < 2:
         raise ReadError("is no log of a training", path=path, remedy="name a training's log.csv")
     columns: dict[str, list[float]] = {name: [] for name in rows[0]}

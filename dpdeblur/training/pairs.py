@@ -5,7 +5,8 @@
     train_c/source/00000.png   mean of the views    train_c/lens/00000.json    camera, lens, sensor, layers
 
 Pictures are sRGB-encoded with 16 bits. The disparity of the views, in pixels, is the radius times the JSON's
-`disparity_per_radius`. The JSON is written last: a pair that has one is whole.
+`disparity_per_radius`. The JSON is written first without and last with its scene: a pair that has one is ours, and
+whole where the JSON tells the scene.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ from dpdeblur.training.frames import Frame, simulate_frame
 from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.textures import find_photographs
 from dpdeblur.writers.atomic import open_atomic
+
+#: The folders of a pair behind the set's name: left, right, mean of the views, sharp; and the map of defocus.
+_PARTS = ("l/source", "r/source", "c/source", "c/target")
+_DEFOCUS = "c/defocus"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +75,7 @@ def write_pairs(paths: Sequence[Path], options: PairOptions, advance: Callable[[
 
     Raises:
         ReadError: A photograph or the kernels cannot be read.
-        UsageError: The folder holds pairs that were made otherwise.
+        UsageError: The folder holds pairs that were made otherwise, or pictures that something else made.
         WriteError: A file cannot be written.
     """
     photographs = find_photographs(paths)
@@ -80,11 +85,12 @@ def write_pairs(paths: Sequence[Path], options: PairOptions, advance: Callable[[
     for number in range(options.count):
         card = options.out / f"{options.split}_c/lens/{number:05d}.json"
         if options.overwrite or not _is_made(card, made_with):
+            _check_pictures(card, number, options)
             frame = simulate_frame(photographs, options.scene, options.seed, number, bank=bank, device=options.device)
+            # a card that tells no scene says that what lies beside it is ours, should this run be killed
+            _write_card(card, {"made_with": made_with})
             _write_frame(frame, number, options)
-            card.parent.mkdir(parents=True, exist_ok=True)
-            with open_atomic(card) as file:
-                file.write((json.dumps({"made_with": made_with, **frame.description}, indent=1) + "\n").encode())
+            _write_card(card, {"made_with": made_with, **frame.description})
             made += 1
         advance()
     return made
@@ -108,20 +114,37 @@ def load_bank(path: Path) -> Tensor:
 def _is_made(card: Path, made_with: dict[str, Any]) -> bool:
     if not card.exists():
         return False
+    told = json.loads(card.read_text(encoding="utf-8"))
     # through JSON, in which tuples are lists
-    if json.loads(card.read_text(encoding="utf-8"))["made_with"] != json.loads(json.dumps(made_with)):
+    if told["made_with"] != json.loads(json.dumps(made_with)):
         raise UsageError("was made with other options", path=card, remedy="choose another folder, or --overwrite")
-    return True
+    return len(told) > 1
+
+
+def _check_pictures(card: Path, number: int, options: PairOptions) -> None:
+    """Refuse to replace pictures that no card says to be ours: those of a data set, perhaps."""
+    for path in (_name_picture(options, part, number) for part in (*_PARTS, _DEFOCUS)):
+        if path.exists() and not card.exists():
+            raise UsageError("was not made by dpdeblur", path=path, remedy="choose another folder")
+
+
+def _name_picture(options: PairOptions, part: str, number: int) -> Path:
+    suffix = ".tif" if part == _DEFOCUS or options.format == "tiff" else ".png"
+    return options.out / f"{options.split}_{part}" / f"{number:05d}{suffix}"
+
+
+def _write_card(card: Path, content: dict[str, Any]) -> None:
+    card.parent.mkdir(parents=True, exist_ok=True)
+    with open_atomic(card) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 def _write_frame(frame: Frame, number: int, options: PairOptions) -> None:
     left, right, sharp = frame.pair
-    pictures = {"l/source": left, "r/source": right, "c/source": blend_views(left, right), "c/target": sharp}
-    suffix = {"png": ".png", "tiff": ".tif"}[options.format]
-    for part, picture in pictures.items():
+    for part, picture in zip(_PARTS, (left, right, blend_views(left, right), sharp), strict=True):
         codes = np.rint(picture[0].permute(1, 2, 0).cpu().numpy() * 65535).astype(np.uint16)
-        _write_array(options.out / f"{options.split}_{part}" / f"{number:05d}{suffix}", codes[..., ::-1])
-    _write_array(options.out / f"{options.split}_c/defocus" / f"{number:05d}.tif", frame.radius_px)
+        _write_array(_name_picture(options, part, number), codes[..., ::-1])
+    _write_array(_name_picture(options, _DEFOCUS, number), frame.radius_px)
 
 
 def _write_array(path: Path, values: npt.NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -140,13 +141,45 @@ def test_what_is_whole_is_kept_and_what_is_missing_made(photos: Path, tmp_path: 
     write_pairs([photos], options, lambda: None)
     before = (tmp_path / "train_l/source/00001.png").read_bytes()
     kept = (tmp_path / "train_l/source/00000.png").stat().st_mtime_ns
-    (tmp_path / "train_c/lens/00001.json").unlink()
-    (tmp_path / "train_l/source/00001.png").unlink()
+    shutil.rmtree(tmp_path / "train_c" / "target")
+    card = tmp_path / "train_c/lens/00001.json"
+    card.write_text(json.dumps({"made_with": json.loads(card.read_text())["made_with"]}))  # as a killed run leaves it
     assert write_pairs([photos], options, lambda: None) == 1
     assert (tmp_path / "train_l/source/00001.png").read_bytes() == before
     assert (tmp_path / "train_l/source/00000.png").stat().st_mtime_ns == kept
     with pytest.raises(UsageError, match="other options"):
         write_pairs([photos], dataclasses.replace(options, seed=1), lambda: None)
+
+
+def test_a_run_that_is_killed_leaves_a_pair_that_the_next_one_makes(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = PairOptions(tmp_path, count=1, scene=SCENE)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        written: list[Path] = []
+
+        def write_two(path: Path, values: np.ndarray) -> None:
+            if len(written) == 2:
+                raise KeyboardInterrupt
+            written.append(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"a picture")
+
+        patch.setattr("dpdeblur.training.pairs._write_array", write_two)
+        write_pairs([photos], options, lambda: None)
+    assert written[0].exists()
+    assert write_pairs([photos], options, lambda: None) == 1
+    assert cv2.imread(str(written[0])) is not None
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_pictures_of_a_data_set_are_never_replaced(photos: Path, tmp_path: Path, overwrite: bool):
+    theirs = tmp_path / "train_r/source/00000.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"of a camera")
+    with pytest.raises(UsageError, match=r"train_r/source/00000\.png: was not made by dpdeblur"):
+        write_pairs([photos], PairOptions(tmp_path, count=1, scene=SCENE, overwrite=overwrite), lambda: None)
+    assert theirs.read_bytes() == b"of a camera"
 
 
 def test_what_cannot_be_used_is_said_in_one_line(photos: Path, tmp_path: Path):
