@@ -42,8 +42,7 @@ def spare_address_space(root: Path = Path("/")) -> None:
     """Where `ulimit -v` leaves little, have glibc give large arrays back to the system as soon as they are freed.
 
     What it would keep falls into pieces too small for the next tile, and out of reach for oneDNN, which takes the
-    memory for its code from the system. Where there is enough nothing is done, because it
-    doubles the time of the networks.
+    memory for its code from the system. Where there is enough nothing is done, because it doubles the networks' time.
 
     Args:
         root: Where `proc` lies.
