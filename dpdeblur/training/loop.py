@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpdeblur.errors import UsageError
+from dpdeblur.errors import UsageError, WeightsError
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.network import Network
 from dpdeblur.training.data import SceneOptions
@@ -24,10 +24,11 @@ from dpdeblur.training.processes import Processes, join_processes
 from dpdeblur.training.recipe import Progress
 from dpdeblur.training.scenes import load_scenes
 from dpdeblur.training.sources import FolderSource, MixedSource, SimulatedSource, Source, find_pairs
-from dpdeblur.training.state import Average, Trainee, TrainState, build_optimizer
+from dpdeblur.training.state import Average, Trainee, TrainState, build_optimizer, load_tensors
 from dpdeblur.training.step import Stepper, compile_network
 from dpdeblur.training.textures import draw_textures, load_textures
 from dpdeblur.training.validation import Judge, simulate_scenes, summarise
+from dpdeblur.weights import plan_network
 
 _SHOW_EVERY = 20
 
@@ -54,16 +55,20 @@ class Run:
         """Build everything, and take up the state that lies in the folder."""
         self.options, self.processes = options, processes
         self.recipe = recipe = resolve_recipe(options)
-        options.out.mkdir(parents=True, exist_ok=True)
+        try:
+            plan_network(options.out, recipe.network, recipe.form)
+        except WeightsError as error:
+            raise UsageError(f"--form {error.cause}", remedy="see the network's arguments") from error
         torch.manual_seed(options.seed)
         torch.backends.cudnn.benchmark = True
         network = self._build_network()
         if options.initial is None:
             recipe.prepare(network)
         else:
-            network.load_state_dict(torch.load(options.initial, map_location=processes.device, weights_only=True))
+            network.load_state_dict(load_tensors(options.initial, processes.device))
         trainee = Trainee(network, recipe.make_objective(network).to(processes.device))
         source, self.judge = self._open_data()
+        options.out.mkdir(parents=True, exist_ok=True)  # only now: what cannot be trained leaves no folder
         on_gpu = processes.device.startswith("cuda")
         self.state = TrainState(
             trainee=trainee,

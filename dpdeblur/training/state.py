@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,19 @@ def build_optimizer(recipe: Recipe, trainee: Trainee, *, on_gpu: bool) -> torch.
     return build(
         trainee.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.decay, fused=on_gpu
     )
+
+
+def load_tensors(path: Path, device: str) -> Any:
+    """Read what a training saved; nothing in it is executed.
+
+    Raises:
+        UsageError: It cannot be read, or is something else.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (OSError, EOFError, ValueError, LookupError, RuntimeError, pickle.UnpicklingError) as error:
+        cause = f"cannot be read ({getattr(error, 'strerror', None) or 'damaged, or no file of a training'})"
+        raise UsageError(cause, path=path, remedy="move it away, or choose another folder") from error
 
 
 @dataclasses.dataclass
@@ -121,10 +135,9 @@ class TrainState:
         """Go on from a saved state.
 
         Raises:
-            UsageError: The state is another network's or was saved by another number of processes.
+            UsageError: The state is damaged, another network's, or was saved by another number of processes.
         """
-        device = self.processes.device
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = load_tensors(path, self.processes.device)
         if "ranks" not in state or state["trainee"].keys() != self.trainee.state_dict().keys():
             raise UsageError("was left by another kind of run", path=path, remedy="choose another folder for this one")
         if len(state["ranks"]) != self.processes.count:
@@ -139,6 +152,6 @@ class TrainState:
         self.source.restore(own["source"])
         torch.set_rng_state(own["random"].cpu())
         if "random_gpu" in own:
-            torch.cuda.set_rng_state(own["random_gpu"].cpu(), torch.device(device))
+            torch.cuda.set_rng_state(own["random_gpu"].cpu(), torch.device(self.processes.device))
         for name in ("step", "minutes", "best", "sums", "counted"):
             setattr(self, name, state[name])

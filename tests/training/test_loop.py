@@ -190,6 +190,20 @@ def test_a_state_of_two_processes_is_not_taken_up_by_one(options: TrainOptions):
         train(options)
 
 
+def test_a_file_that_is_no_state_is_said_in_one_line(options: TrainOptions):
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "state.pt").write_text("mine")
+    with pytest.raises(UsageError, match=r"state\.pt: cannot be read \(damaged, or no file of a training\)"):
+        train(options)
+    assert (options.out / "state.pt").read_text() == "mine"
+
+
+def test_a_form_that_the_network_does_not_have_is_said_before_any_folder_is_made(options: TrainOptions):
+    with pytest.raises(UsageError, match="--form does not fit .* unexpected keyword argument 'bases'"):
+        train(dataclasses.replace(options, form={"bases": 20}, out=options.out / "new"))
+    assert not (options.out / "new").exists()
+
+
 def test_another_networks_state_is_refused(options: TrainOptions):
     train(dataclasses.replace(options, steps=1))
     with pytest.raises(UsageError, match="another kind of run"):
