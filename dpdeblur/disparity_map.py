@@ -68,10 +68,6 @@ class DisparityMap:
     disparity_px: Map
     confidence: Map
 
-    def enlarge(self, size: tuple[int, int]) -> tuple[Map, Map]:
-        """Both maps at (height, width) of the photo, by bilinear interpolation."""
-        return _enlarge(self.disparity_px, size), _enlarge(self.confidence, size)
-
 
 def map_disparity(left: Image, right: Image) -> DisparityMap:
     """Measure the disparity between two views.

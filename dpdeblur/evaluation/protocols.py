@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal
 
 from dpdeblur.evaluation.metrics import Window
 
 Layout = Literal["pairs", "dpdd", "realdof", "sdd", "pixel4"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclasses.dataclass(frozen=True)

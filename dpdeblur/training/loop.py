@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ def train(options: TrainOptions) -> dict[str, float]:
         The best scores on the scenes.
 
     Raises:
-        UsageError: The options do not fit together, or not the state found in the folder.
+        UsageError: The options do not fit together, or not the state found in the folder, or files that are not this
+            loop's lie there under the names of its own.
         ReadError: A texture or pair cannot be read.
         FloatingPointError: The network's results are not finite any more.
     """
@@ -81,6 +83,8 @@ class Run:
         self.state_path = options.out / "state.pt"
         if self.state_path.exists():
             self.state.load(self.state_path)
+        else:
+            _refuse_foreign_files(options.out)
         self.minutes_before = self.state.minutes
         if options.compile:
             compile_network(trainee)
@@ -188,6 +192,9 @@ class Run:
             mean_views=options.mean_views,
             freeze=options.freeze,
         )
+        if state.step == 0 and self.minutes_before == 0:
+            # a folder without a state is taken for somebody else's
+            state.save(self.state_path, 0.0)
         while True:
             spent, done, is_last, is_due, is_save = self._look_at_clock(total, unit)
             if is_last or is_due:
@@ -246,3 +253,12 @@ class Run:
         loss, psnr = (float(state.sums[name]) / counted if state.counted else math.nan for name in ("loss", "psnr_out"))
         rate = counted / max(time.monotonic() - self.last_scored, 1e-3)
         journal.show(done, state.step, loss=loss, psnr=psnr, rate=rate)
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Stop where a run's files would replace some that no run here has left."""
+    for name in ("best.pt", "log.csv", "contact.jpg"):
+        if (folder / name).exists():
+            raise UsageError(
+                f"{folder / name} is there already, without a state.pt to go on from", remedy="choose another folder"
+            )

@@ -190,6 +190,16 @@ def test_a_state_of_two_processes_is_not_taken_up_by_one(options: TrainOptions):
         train(options)
 
 
+@pytest.mark.parametrize("name", ["best.pt", "log.csv", "contact.jpg"])
+def test_a_file_of_somebody_else_is_not_replaced(options: TrainOptions, name: str):
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"{name} is there already"):
+        train(options)
+    assert (options.out / name).read_text() == "mine"
+    assert [path.name for path in options.out.iterdir()] == [name]
+
+
 def test_a_file_that_is_no_state_is_said_in_one_line(options: TrainOptions):
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "state.pt").write_text("mine")
