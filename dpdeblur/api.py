@@ -14,16 +14,16 @@ from typing import Any, TypedDict, Unpack
 import numpy.typing as npt
 
 from dpdeblur.arrays import Encoding, Picture, decode_array, encode_image, encode_like
-from dpdeblur.change import mean_views, to_linear_srgb
+from dpdeblur.batch.outputs import find_own_note
+from dpdeblur.batch.stages import Written
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError, WriteError
 from dpdeblur.framing import WHOLE, Framing, frame_photo
-from dpdeblur.inference import Settings
 from dpdeblur.networks import NETWORKS
-from dpdeblur.outputs import find_own_note
 from dpdeblur.photo import Image, Photo
 from dpdeblur.pipeline import Restoration
 from dpdeblur.readers import Capture, ReadOptions, group_captures, read_photo
-from dpdeblur.stages import Written
+from dpdeblur.restoration.change import mean_views, to_linear_srgb
+from dpdeblur.restoration.inference import Settings
 from dpdeblur.writers import Format, WriteOptions
 
 __all__ = [

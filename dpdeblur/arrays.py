@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.colour import decode_srgb, encode_srgb
+from dpdeblur.colour.spaces import decode_srgb, encode_srgb
 from dpdeblur.errors import UsageError
 from dpdeblur.photo import Image
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dpdeblur.defocus import map_defocus
+from dpdeblur.batch.inputs import RUN_FOLDER, SPLIT_FOLDER, Found
+from dpdeblur.batch.plan import drop_twins
 from dpdeblur.errors import ReadError, UsageError
-from dpdeblur.inputs import RUN_FOLDER, SPLIT_FOLDER, Found
+from dpdeblur.metadata.provenance import read_note
 from dpdeblur.photo import Image, Photo
-from dpdeblur.plan import drop_twins
-from dpdeblur.provenance import read_note
 from dpdeblur.readers import SUFFIXES, Capture, group_captures
+from dpdeblur.restoration.defocus import map_defocus
 from dpdeblur.writers.examiner import Examiner
 from dpdeblur.writers.preview import Preview
 

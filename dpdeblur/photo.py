@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.colour import SRGB, ColourSpace
-from dpdeblur.metadata import EMPTY_METADATA, Metadata
+from dpdeblur.colour.spaces import SRGB, ColourSpace
+from dpdeblur.metadata.entries import EMPTY_METADATA, Metadata
 
 Image = npt.NDArray[np.float32]
 

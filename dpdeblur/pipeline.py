@@ -7,18 +7,18 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from dpdeblur.choice import choose_weights
-from dpdeblur.defocus import DefocusMap, map_defocus
-from dpdeblur.disparity_map import has_second_view
+from dpdeblur.batch.markers import mark_run
+from dpdeblur.batch.stages import Written, read_framed
 from dpdeblur.errors import NoSecondViewError
 from dpdeblur.framing import Framing, crop_photo
-from dpdeblur.inference import Restored, Restorer, Settings
-from dpdeblur.markers import mark_run
+from dpdeblur.metadata.provenance import Note, abbreviate_hash
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Kind, Photo
-from dpdeblur.provenance import Note, abbreviate_hash
 from dpdeblur.readers import ReadOptions
-from dpdeblur.stages import Written, read_framed
+from dpdeblur.restoration.choice import choose_weights
+from dpdeblur.restoration.defocus import DefocusMap, map_defocus
+from dpdeblur.restoration.disparity_map import has_second_view
+from dpdeblur.restoration.inference import Restored, Restorer, Settings
 from dpdeblur.weights import list_weights, read_card
 from dpdeblur.writers import WriteOptions, write_image
 from dpdeblur.writers.defocus import write_defocus_map

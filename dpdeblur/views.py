@@ -9,15 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from dpdeblur.colour import LINEAR_SRGB
+from dpdeblur.batch.markers import describe_reading
+from dpdeblur.batch.stages import Written, read_framed, read_steady
+from dpdeblur.colour.spaces import LINEAR_SRGB
 from dpdeblur.errors import NoSecondViewError
 from dpdeblur.framing import Framing
-from dpdeblur.markers import describe_reading
-from dpdeblur.metadata import read_metadata
+from dpdeblur.metadata.entries import read_metadata
+from dpdeblur.metadata.provenance import Note
 from dpdeblur.photo import Image, Photo
-from dpdeblur.provenance import Note
 from dpdeblur.readers import Capture, ReadOptions, read_mosaic
-from dpdeblur.stages import Written, read_framed, read_steady
 from dpdeblur.writers import WriteOptions, write_image
 
 #: `mosaic` is the photodiodes' bare values.

@@ -27,7 +27,7 @@ from captures import (
     write_single_dng,
 )
 
-from dpdeblur.colour import SRGB, encode_srgb
+from dpdeblur.colour.spaces import SRGB, encode_srgb
 from dpdeblur.training.kernels import ideal_lenses
 from dpdeblur.training.simulator import Scene, decode_srgb, render_sharp, render_views
 from dpdeblur.training.textures import draw_textures

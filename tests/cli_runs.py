@@ -15,8 +15,8 @@ import numpy.typing as npt
 import tifffile
 from typer.testing import CliRunner
 
+from dpdeblur.batch.worker import Worker
 from dpdeblur.cli import app
-from dpdeblur.worker import Worker
 
 #: How a process of its own is called, and in what environment.
 PROGRAM = [sys.executable, "-m", "dpdeblur.cli"]
@@ -60,7 +60,7 @@ atexit.register(_worker.close)
 
 def call(*arguments: str | Path, stdin: bytes = b"") -> Run:
     """Call `dpdeblur` with these arguments; an error that would be a traceback is raised."""
-    with mock.patch("dpdeblur.worker.Worker", lambda: _worker):
+    with mock.patch("dpdeblur.batch.worker.Worker", lambda: _worker):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

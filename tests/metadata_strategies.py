@@ -23,7 +23,7 @@ from metadata_sources import (
 from PIL import ImageCms
 from png_blocks import Chunk, pack_png, pack_rows
 
-from dpdeblur.colour import COLOUR_SPACES
+from dpdeblur.colour.spaces import COLOUR_SPACES
 
 WIDTH_PX, HEIGHT_PX = 3, 2
 #: RGB, 8 bits, every value once.

@@ -16,8 +16,8 @@ from tiny_networks import ADDED, write_gkmnet, write_k3dn
 
 import dpdeblur
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError, WriteError
-from dpdeblur.inference import Restorer
-from dpdeblur.provenance import read_note
+from dpdeblur.metadata.provenance import read_note
+from dpdeblur.restoration.inference import Restorer
 
 
 @pytest.fixture(scope="module")

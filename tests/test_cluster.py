@@ -19,18 +19,18 @@ import tifffile
 from cli_runs import ONE_THREAD, PROGRAM, call, draw_codes, write_tiff
 from tiny_networks import ADDED, write_gkmnet
 
-from dpdeblur.batch import Outcome
+from dpdeblur.batch.ledger import MOST_DEATHS
+from dpdeblur.batch.outputs import Wanted
+from dpdeblur.batch.overlap import Outcome
+from dpdeblur.batch.plan import Job
+from dpdeblur.batch.stages import Written, read_framed
 from dpdeblur.cluster import Cluster, Work, choose_cluster, run_on_cluster
 from dpdeblur.cluster import crew as crew_module
 from dpdeblur.errors import UsageError
 from dpdeblur.framing import WHOLE
-from dpdeblur.ledger import MOST_DEATHS
-from dpdeblur.outputs import Wanted
+from dpdeblur.metadata.provenance import Note
 from dpdeblur.photo import Photo
-from dpdeblur.plan import Job
-from dpdeblur.provenance import Note
 from dpdeblur.readers import Capture, ReadOptions
-from dpdeblur.stages import Written, read_framed
 from dpdeblur.writers import WriteOptions, write_image
 
 # what the command line asks for, without Ray

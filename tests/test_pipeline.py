@@ -11,13 +11,13 @@ import pytest
 import tifffile
 from tiny_networks import ADDED, ship_weights, write_gkmnet
 
-from dpdeblur.colour import decode_srgb, encode_srgb
+from dpdeblur.colour.spaces import decode_srgb, encode_srgb
 from dpdeblur.errors import NoSecondViewError, UsageError, WeightsError
 from dpdeblur.framing import WHOLE, Crop, Framing
-from dpdeblur.inference import Settings
+from dpdeblur.metadata.provenance import fingerprint_files, read_note
 from dpdeblur.pipeline import Restoration, choose_network
-from dpdeblur.provenance import fingerprint_files, read_note
 from dpdeblur.readers import Capture, ReadOptions
+from dpdeblur.restoration.inference import Settings
 from dpdeblur.writers import WriteOptions
 
 

@@ -36,7 +36,7 @@ BANNED_MODULES = {"socket", "ssl", "http", "urllib.request", "ftplib", "smtplib"
 
 #: What is allowed all the same, and why.
 ALLOWED = {
-    "worker.py: pickle.loads",  # from and to a process of our own, over its pipes
+    "batch/worker.py: pickle.loads",  # from and to a process of our own, over its pipes
     "commands/interruption.py: import socket",  # a pair within the process, to wake a thread
     "cluster/__init__.py: import socket",  # only where Ray is asked for
     "__init__.py: from import of importlib.import_module",  # our own modules, when they are first needed

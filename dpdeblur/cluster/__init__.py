@@ -2,7 +2,7 @@
 
 Paths go out, so photos and results lie on storage that all machines see at the same place; small rows come back: how
 each photo ended, and what its user has to know. A worker is one actor (`station`) with one GPU, or with a share of the
-CPUs where there is none; it loads each network once and works like a local batch, which `dpdeblur.batch` is. `crew` is
+CPUs where there is none; it loads each network once and works like a local batch (`dpdeblur.batch.overlap`). `crew` is
 all of them as seen from here.
 """
 
@@ -14,10 +14,10 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from dpdeblur.batch.plan import Job
 from dpdeblur.cluster.crew import Crew, Listener
 from dpdeblur.cluster.station import Work
 from dpdeblur.errors import UsageError
-from dpdeblur.plan import Job
 
 __all__ = ["Cluster", "Listener", "Work", "choose_cluster", "run_on_cluster"]
 

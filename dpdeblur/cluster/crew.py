@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dpdeblur import __version__
-from dpdeblur.batch import Outcome
+from dpdeblur.batch.ledger import MOST_DEATHS, Ledger
+from dpdeblur.batch.overlap import Outcome
+from dpdeblur.batch.plan import Job
 from dpdeblur.cluster.station import Station, Work
 from dpdeblur.cluster.travel import find_missing, localise, make_absolute, make_job_absolute
 from dpdeblur.errors import DpDeblurError, UsageError, WriteError
-from dpdeblur.ledger import MOST_DEATHS, Ledger
-from dpdeblur.plan import Job
 
 #: How long network storage may take to show here what another machine has written.
 _VISIBLE_WITHIN_S = 60.0

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from dpdeblur import __version__
-from dpdeblur.batch import Batch
+from dpdeblur.batch.outputs import Wanted
+from dpdeblur.batch.overlap import Batch
+from dpdeblur.batch.plan import Job
+from dpdeblur.batch.stages import Read, Task
+from dpdeblur.batch.worker import Worker
 from dpdeblur.errors import DpDeblurError
-from dpdeblur.outputs import Wanted
-from dpdeblur.plan import Job
-from dpdeblur.stages import Read, Task
-from dpdeblur.worker import Worker
 
 #: How long a worker keeps a question for news open, so that answers come at once without many questions.
 _PATIENCE_S = 2.0

@@ -7,8 +7,8 @@ import dataclasses
 import os
 from pathlib import Path
 
-from dpdeblur.batch import Outcome
-from dpdeblur.plan import Job
+from dpdeblur.batch.overlap import Outcome
+from dpdeblur.batch.plan import Job
 
 
 def find_missing(job: Job) -> Path | None:

@@ -14,9 +14,9 @@ from dpdeblur.commands.reporter import ALL_DONE, INTERRUPTED, NOTHING_TO_DO, SOM
 from dpdeblur.errors import DpDeblurError, show_path
 
 if TYPE_CHECKING:
+    from dpdeblur.batch.worker import Worker
     from dpdeblur.comparison import Match, Matches
     from dpdeblur.readers import Capture
-    from dpdeblur.worker import Worker
     from dpdeblur.writers.report import Report, Row
 
 
@@ -68,7 +68,7 @@ def _compare_all(matches: Matches, report: Report) -> int:
     """
     from tqdm import tqdm
 
-    from dpdeblur.worker import Worker
+    from dpdeblur.batch.worker import Worker
     from dpdeblur.writers.report import Row
 
     failed = 0
@@ -97,11 +97,11 @@ def _compare_pair(match: Match, report: Report, worker: Worker) -> Row:
     Raises:
         DpDeblurError: One cannot be read, or they are not of one photo.
     """
-    from dpdeblur.batch import find_limit
+    from dpdeblur.batch.overlap import find_limit
+    from dpdeblur.batch.stages import read_framed
     from dpdeblur.comparison import compare_photos
     from dpdeblur.framing import WHOLE
     from dpdeblur.readers import ReadOptions
-    from dpdeblur.stages import read_framed
     from dpdeblur.writers.report import Row
 
     photos = [
@@ -119,7 +119,7 @@ def _compare_pair(match: Match, report: Report, worker: Worker) -> Row:
 
 def _describe_making(capture: Capture) -> list[tuple[str, str]]:
     """How dpdeblur made a picture, where it did."""
-    from dpdeblur.provenance import read_note
+    from dpdeblur.metadata.provenance import read_note
 
     note = read_note(capture.paths[0])
     return [] if note is None else [("Asked for", note.marker), ("Made by", note.details)]

@@ -15,9 +15,9 @@ from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, rep
 from dpdeblur.errors import DpDeblurError, UsageError
 
 if TYPE_CHECKING:
+    from dpdeblur.batch.worker import Worker
     from dpdeblur.description import Description
     from dpdeblur.readers import Capture
-    from dpdeblur.worker import Worker
 
 _COLUMNS = ("file", "kind", "size", "camera", "views", "run would")
 
@@ -43,10 +43,10 @@ def info(
 ) -> None:
     """Say what each file is, and what `run` would do with it and why."""
     with report_errors():
-        from dpdeblur.batch import find_limit
+        from dpdeblur.batch.overlap import find_limit
+        from dpdeblur.batch.worker import Worker
         from dpdeblur.description import describe_capture
         from dpdeblur.readers import probe_photo
-        from dpdeblur.worker import Worker
 
         if plot is not None:
             from dpdeblur.evaluation.canvas import check_name
@@ -82,7 +82,7 @@ def _draw(captures: list[Capture], worker: Worker, plot: Path) -> list[DpDeblurE
     """Draw photos, the first so many, and return what failed."""
     from tqdm import tqdm
 
-    from dpdeblur.batch import find_limit
+    from dpdeblur.batch.overlap import find_limit
     from dpdeblur.evaluation.photo_plot import LARGEST_COUNT, draw_photos, measure_photo
     from dpdeblur.framing import square_pixels
     from dpdeblur.readers import read_photo

@@ -14,7 +14,7 @@ from dpdeblur.commands.reporter import ALL_DONE, SOME_FAILED
 from dpdeblur.errors import DpDeblurError, UsageError, show_path
 
 if TYPE_CHECKING:
-    from dpdeblur.batch import Outcome
+    from dpdeblur.batch.overlap import Outcome
     from dpdeblur.writers.preview import Preview
     from dpdeblur.writers.report import Facts, Report, Wording
 

@@ -15,12 +15,12 @@ from dpdeblur.commands.reporter import ALL_DONE, NOTHING_TO_DO, SOME_FAILED, Obs
 from dpdeblur.errors import UsageError, show_path
 
 if TYPE_CHECKING:
-    from dpdeblur.batch import Outcome
+    from dpdeblur.batch.inputs import Inputs
+    from dpdeblur.batch.outputs import Redo, Wanted
+    from dpdeblur.batch.overlap import Outcome
+    from dpdeblur.batch.plan import Job, NameOutputs
+    from dpdeblur.batch.stages import Read, Task
     from dpdeblur.cluster import Cluster
-    from dpdeblur.inputs import Inputs
-    from dpdeblur.outputs import Redo, Wanted
-    from dpdeblur.plan import Job, NameOutputs
-    from dpdeblur.stages import Read, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def find_photos(selection: Selection) -> Inputs:
     Raises:
         UsageError: Nothing was named, or nothing of it exists.
     """
-    from dpdeblur.inputs import find_inputs, read_list
+    from dpdeblur.batch.inputs import find_inputs, read_list
 
     if selection.null and selection.files_from is None:
         raise UsageError("-0 is about --files-from, which is not there")
@@ -104,9 +104,9 @@ def work_through(
         DpDeblurError: The command cannot work at all.
         KeyboardInterrupt: The user wants to stop.
     """
-    from dpdeblur.batch import Batch, check_job
+    from dpdeblur.batch.overlap import Batch, check_job
+    from dpdeblur.batch.worker import Worker
     from dpdeblur.cluster import Work, run_on_cluster
-    from dpdeblur.worker import Worker
     from dpdeblur.writers import clear_leftovers
 
     if results.output is not None and results.output.exists() and not results.output.is_dir():
@@ -150,7 +150,7 @@ def work_through(
 
 def _plan(inputs: Inputs, selection: Selection, results: Results) -> list[Job]:
     """Choose the photos and name their results; say what was left out."""
-    from dpdeblur.plan import drop_twins, plan_jobs, take_share
+    from dpdeblur.batch.plan import drop_twins, plan_jobs, take_share
 
     found, twins = (inputs.found, ()) if selection.twins else drop_twins(inputs.found)
     if twins:

@@ -17,7 +17,7 @@ from dpdeblur.commands.log import Log
 from dpdeblur.errors import DpDeblurError, NoSecondViewError, show_path
 
 if TYPE_CHECKING:
-    from dpdeblur.batch import Outcome
+    from dpdeblur.batch.overlap import Outcome
 
 ALL_DONE, SOME_FAILED, WRONG_USE, NOTHING_TO_DO, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -135,13 +135,13 @@ def run(
 ) -> None:
     """Restore photos: dual-pixel captures from their two views, others as single images."""
     with report_errors(), observe_run(report, keeps_full=report_full) as observer:
+        from dpdeblur.batch.inputs import RUN_FOLDER
+        from dpdeblur.batch.markers import mark_run
+        from dpdeblur.batch.outputs import Wanted
+        from dpdeblur.batch.stages import read_framed
         from dpdeblur.cluster import choose_cluster
         from dpdeblur.framing import Crop, Framing
-        from dpdeblur.inputs import RUN_FOLDER
-        from dpdeblur.markers import mark_run
-        from dpdeblur.outputs import Wanted
         from dpdeblur.readers import ReadOptions
-        from dpdeblur.stages import read_framed
 
         framing = Framing(None if crop is None else Crop(*crop), keep_aspect)
         read_options = ReadOptions(black_level, white_level, linear, pixel_aspect, white_sheet, swap_views)
@@ -154,8 +154,8 @@ def run(
             return list_candidates(model, weights)
 
         def make_task(reporter: Reporter) -> Restoration:
-            from dpdeblur.inference import Settings
             from dpdeblur.pipeline import Restoration
+            from dpdeblur.restoration.inference import Settings
             from dpdeblur.writers import WriteOptions
 
             return Restoration(

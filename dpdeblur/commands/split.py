@@ -66,8 +66,8 @@ def split(
 ) -> None:
     """Export the left and right views of dual-pixel captures as NAME_left.tif and NAME_right.tif."""
     with report_errors():
-        from dpdeblur.inputs import SPLIT_FOLDER
-        from dpdeblur.outputs import Wanted
+        from dpdeblur.batch.inputs import SPLIT_FOLDER
+        from dpdeblur.batch.outputs import Wanted
         from dpdeblur.readers import ReadOptions
         from dpdeblur.views import Splitting
 

@@ -10,7 +10,7 @@ import io
 import struct
 from collections.abc import Iterator
 
-from dpdeblur.directories import Source
+from dpdeblur.containers.directories import Source
 
 #: More segments, chunks or boxes no photo has.
 MAX_PARTS = 100_000

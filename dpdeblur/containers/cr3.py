@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from dpdeblur.containers.blocks import MAX_PARTS, Blocks
-from dpdeblur.directories import DamagedError, Source
+from dpdeblur.containers.directories import DamagedError, Source
 
 _CANON_BOX = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from dpdeblur.containers.blocks import MAX_PARTS, Blocks, wrap_bytes
-from dpdeblur.directories import DamagedError, Source
+from dpdeblur.containers.directories import DamagedError, Source
 
 _APP1, _APP2, _APP11, _APP13, _COMMENT = 0xE1, 0xE2, 0xEB, 0xED, 0xFE
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"

@@ -10,7 +10,7 @@ import struct
 import zlib
 
 from dpdeblur.containers.blocks import MAX_PARTS, Blocks, wrap_bytes
-from dpdeblur.directories import DamagedError, Source
+from dpdeblur.containers.directories import DamagedError, Source
 
 _MAX_UNPACKED_BYTES = 32 << 20
 _LONGEST_LIST = 5

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.directories import make_text
+from dpdeblur.containers.directories import make_text
 from dpdeblur.errors import UsageError
-from dpdeblur.metadata import Metadata
-from dpdeblur.provenance import SOFTWARE, read_note
+from dpdeblur.metadata.entries import Metadata
+from dpdeblur.metadata.provenance import SOFTWARE, read_note
 from dpdeblur.readers import SUFFIXES as PHOTO_SUFFIXES
 from dpdeblur.writers.atomic import open_atomic
 from dpdeblur.writers.metadata import pack_exif

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from dpdeblur.choice import choose_weights
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError
 from dpdeblur.evaluation.datasets import Scene
 from dpdeblur.evaluation.metrics import Floats
 from dpdeblur.evaluation.pictures import check_shape, encode_picture, read_picture
 from dpdeblur.evaluation.scenes import OpenScene
-from dpdeblur.inference import Restorer, Settings
 from dpdeblur.networks import NETWORKS
 from dpdeblur.readers import IMAGE_SUFFIXES
+from dpdeblur.restoration.choice import choose_weights
+from dpdeblur.restoration.inference import Restorer, Settings
 from dpdeblur.weights import read_card
 
 

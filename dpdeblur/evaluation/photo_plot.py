@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.change import mean_views, to_linear_srgb
-from dpdeblur.colour import encode_srgb
-from dpdeblur.disparity_map import DisparityMap, map_disparity
+from dpdeblur.colour.spaces import encode_srgb
 from dpdeblur.evaluation.axes import Axes, Range
 from dpdeblur.evaluation.canvas import GRAY, SERIES, Canvas, Pixels, fit_image
 from dpdeblur.photo import Image, Photo
-from dpdeblur.scale import estimate_blur_radius, map_blur_radius
+from dpdeblur.restoration.change import mean_views, to_linear_srgb
+from dpdeblur.restoration.disparity_map import DisparityMap, map_disparity
+from dpdeblur.restoration.scale import estimate_blur_radius, map_blur_radius
 from dpdeblur.writers.picture import orient_pixels
 
 #: How many photos one picture shows.

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dpdeblur.change import to_linear_srgb
-from dpdeblur.colour import encode_srgb
+from dpdeblur.colour.spaces import encode_srgb
 from dpdeblur.errors import ReadError
 from dpdeblur.evaluation.metrics import Floats
 from dpdeblur.photo import Image, Photo
 from dpdeblur.readers import Capture, read_photo
+from dpdeblur.restoration.change import to_linear_srgb
 from dpdeblur.writers.picture import orient_pixels
 
 

@@ -21,7 +21,7 @@ from dpdeblur.evaluation.scoring import INPUT, SceneResult, score_scenes
 from dpdeblur.evaluation.sheet import ContactSheet
 from dpdeblur.evaluation.summary import PhotoScores, summarise
 from dpdeblur.evaluation.tables import Report
-from dpdeblur.inference import Settings
+from dpdeblur.restoration.inference import Settings
 
 _BY_ITSELF = "where the photo agrees with its reference within 0.01"
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from dpdeblur.change import mean_views
-from dpdeblur.colour import encode_srgb
+from dpdeblur.colour.spaces import encode_srgb
 from dpdeblur.errors import DpDeblurError, ReadError
 from dpdeblur.evaluation.alignment import register_reference
 from dpdeblur.evaluation.datasets import Scene
@@ -17,6 +16,7 @@ from dpdeblur.evaluation.protocols import Layout
 from dpdeblur.framing import Crop, crop_photo
 from dpdeblur.photo import Photo
 from dpdeblur.readers import Capture, ReadOptions, read_photo
+from dpdeblur.restoration.change import mean_views
 
 #: The Pixel scenes of Xin et al., ICCV 2021: 14-bit values, black included.
 _PIXEL_BLACK, _PIXEL_WHITE = 1024.0, 16383.0

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import rawpy
 
 from dpdeblur.errors import NoSecondViewError
-from dpdeblur.exif import name_camera
-from dpdeblur.metadata import read_metadata
+from dpdeblur.metadata.entries import read_metadata
+from dpdeblur.metadata.exif import name_camera
 from dpdeblur.photo import Image, Kind, Photo
 from dpdeblur.readers.capture import Capture, Mosaic, Probe, ReadOptions
 from dpdeblur.readers.develop import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dpdeblur.exif import name_camera
-from dpdeblur.metadata import read_metadata
+from dpdeblur.metadata.entries import read_metadata
+from dpdeblur.metadata.exif import name_camera
 from dpdeblur.photo import Photo
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions, describe_app_file
 from dpdeblur.readers.raster import read_header

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dpdeblur.errors import ReadError
-from dpdeblur.exif import name_camera
-from dpdeblur.metadata import read_metadata
+from dpdeblur.metadata.entries import read_metadata
+from dpdeblur.metadata.exif import name_camera
 from dpdeblur.photo import Image, Kind, Photo
 from dpdeblur.readers.capture import Capture, Probe, ReadOptions
 from dpdeblur.readers.raster import read_header

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpdeblur.containers import iterate_boxes
-from dpdeblur.directories import (
+from dpdeblur.containers.directories import (
     DamagedError,
     Directory,
     Header,

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.colour import SRGB, ColourSpace, read_profile
+from dpdeblur.colour.spaces import SRGB, ColourSpace, read_profile
 from dpdeblur.errors import ReadError
-from dpdeblur.metadata import Metadata, read_metadata
+from dpdeblur.metadata.entries import Metadata, read_metadata
 from dpdeblur.photo import Image
 from dpdeblur.readers.capture import ReadOptions
 from dpdeblur.readers.raster import read_raster

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from dpdeblur.colour import COLOUR_SPACES
+from dpdeblur.colour.spaces import COLOUR_SPACES
 from dpdeblur.errors import UsageError, WriteError
-from dpdeblur.metadata import Metadata
+from dpdeblur.metadata.entries import Metadata
 from dpdeblur.photo import Image, Photo
 from dpdeblur.writers.atomic import clear_leftovers, open_atomic
 from dpdeblur.writers.jpeg import write_jpeg

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from dpdeblur.defocus import DefocusMap, Quantity, enlarge_rows
+from dpdeblur.restoration.defocus import DefocusMap, Quantity, enlarge_rows
 from dpdeblur.writers.atomic import open_atomic
 from dpdeblur.writers.picture import deflate, orient_pixels
 from dpdeblur.writers.signature import sign_note

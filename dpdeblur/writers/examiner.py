@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from dpdeblur.colour import ColourSpace
-from dpdeblur.defocus import DefocusMap
+from dpdeblur.colour.spaces import ColourSpace
 from dpdeblur.errors import ReadError, WriteError
-from dpdeblur.exif import summarise_exif
-from dpdeblur.metadata import EMPTY_METADATA
+from dpdeblur.metadata.entries import EMPTY_METADATA
+from dpdeblur.metadata.exif import summarise_exif
+from dpdeblur.metadata.provenance import read_note
 from dpdeblur.photo import Image, Photo
-from dpdeblur.provenance import read_note
+from dpdeblur.restoration.defocus import DefocusMap
 from dpdeblur.writers import WriteOptions, write_image
 from dpdeblur.writers.preview import Preview, Side, make_preview
 

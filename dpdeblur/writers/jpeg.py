@@ -12,9 +12,9 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from dpdeblur.directories import Entry
+from dpdeblur.containers.directories import Entry
 from dpdeblur.errors import WriteError
-from dpdeblur.metadata import Metadata
+from dpdeblur.metadata.entries import Metadata
 from dpdeblur.writers.metadata import pack_exif, trim_xmp, wrap_iptc
 from dpdeblur.writers.picture import Picture
 

@@ -11,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from dpdeblur.directories import (
+from dpdeblur.containers.directories import (
     Entry,
     make_bytes,
     make_long,
@@ -20,8 +20,8 @@ from dpdeblur.directories import (
     pack_directory,
     read_number,
 )
-from dpdeblur.maker_note import pack_maker_note
-from dpdeblur.metadata import EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, MAKER_NOTE, ORIENTATION, Metadata
+from dpdeblur.metadata.entries import EXIF_POINTER, GPS_POINTER, INTEROP_POINTER, MAKER_NOTE, ORIENTATION, Metadata
+from dpdeblur.metadata.maker_note import pack_maker_note
 from dpdeblur.writers.picture import Picture
 
 _DESCRIPTION, _SOFTWARE = 270, 305

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.defocus import DefocusMap, Quantity
 from dpdeblur.photo import Image
+from dpdeblur.restoration.defocus import DefocusMap, Quantity
 from dpdeblur.writers.picture import orient_pixels
 
 #: Red, green, blue, opacity, 0 to 255.

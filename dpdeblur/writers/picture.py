@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.colour import ColourSpace
+from dpdeblur.colour.spaces import ColourSpace
 from dpdeblur.errors import WriteError
 from dpdeblur.photo import Image
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dpdeblur.metadata import Metadata
+from dpdeblur.metadata.entries import Metadata
 from dpdeblur.writers.metadata import pack_exif, wrap_iptc
 from dpdeblur.writers.picture import Picture, deflate
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dpdeblur.colour import ColourSpace, encode_srgb
-from dpdeblur.defocus import DefocusMap
+from dpdeblur.colour.spaces import ColourSpace, encode_srgb
 from dpdeblur.photo import Image
+from dpdeblur.restoration.defocus import DefocusMap
 from dpdeblur.writers.overlay import Clipping, Overlay, colour_defocus, find_clipping
 from dpdeblur.writers.picture import orient_pixels
 

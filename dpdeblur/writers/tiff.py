@@ -13,9 +13,9 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 
-from dpdeblur.directories import Entry, Source, make_bytes, read_directory, read_header
+from dpdeblur.containers.directories import Entry, Source, make_bytes, read_directory, read_header
 from dpdeblur.errors import WriteError
-from dpdeblur.metadata import IPTC, XMP, Metadata
+from dpdeblur.metadata.entries import IPTC, XMP, Metadata
 from dpdeblur.writers.metadata import pack_directories
 from dpdeblur.writers.picture import Picture, deflate
 

@@ -35,9 +35,9 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from dpdeblur.devices import DTYPES, choose_device  # noqa: E402
 from dpdeblur.networks import K3DN_SIZES, NETWORKS, deform, dpanet, layers, mixture, srp, triplet  # noqa: E402
 from dpdeblur.networks.network import Network  # noqa: E402
+from dpdeblur.restoration.devices import DTYPES, choose_device  # noqa: E402
 from dpdeblur.weights import WEIGHTS_FOLDER, load_weights  # noqa: E402
 
 #: network -> keyword arguments of the form that is timed, and its default height and width

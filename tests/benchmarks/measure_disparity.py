@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 
-from dpdeblur.disparity_map import map_disparity
+from dpdeblur.restoration.disparity_map import map_disparity
 from dpdeblur.training.kernels import build_kernels, ideal_lenses
 from dpdeblur.training.simulator import Scene, decode_srgb, render_views
 from dpdeblur.training.textures import draw_textures, load_textures

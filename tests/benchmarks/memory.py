@@ -42,12 +42,12 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from dpdeblur import inference, tiling  # noqa: E402
-from dpdeblur.choice import choose_weights  # noqa: E402
-from dpdeblur.inference import Restorer, Settings  # noqa: E402
 from dpdeblur.networks import NETWORKS  # noqa: E402
 from dpdeblur.networks.network import Network  # noqa: E402
 from dpdeblur.photo import Image, Photo  # noqa: E402
-from dpdeblur.tiling import TilePlan  # noqa: E402
+from dpdeblur.restoration.choice import choose_weights  # noqa: E402
+from dpdeblur.restoration.inference import Restorer, Settings  # noqa: E402
+from dpdeblur.restoration.tiling import TilePlan  # noqa: E402
 from dpdeblur.weights import load_weights  # noqa: E402
 
 #: The photo is made of copies of one picture of so many pixels a side, so that there is the same to see in all sizes.

@@ -33,16 +33,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from captures import draw_views, dual_frames, write_dual_dng, write_single_dng  # noqa: E402  on the path only now
 
-from dpdeblur.batch import Batch, Outcome, find_limit  # noqa: E402
+from dpdeblur.batch.outputs import Wanted  # noqa: E402
+from dpdeblur.batch.overlap import Batch, Outcome, find_limit  # noqa: E402
+from dpdeblur.batch.plan import Job  # noqa: E402
+from dpdeblur.batch.stages import Task, Written, read_framed  # noqa: E402
+from dpdeblur.batch.worker import Worker  # noqa: E402
 from dpdeblur.framing import WHOLE  # noqa: E402
-from dpdeblur.inference import Settings  # noqa: E402
-from dpdeblur.outputs import Wanted  # noqa: E402
 from dpdeblur.photo import Photo  # noqa: E402
 from dpdeblur.pipeline import Restoration  # noqa: E402
-from dpdeblur.plan import Job  # noqa: E402
 from dpdeblur.readers import Capture, ReadOptions  # noqa: E402
-from dpdeblur.stages import Task, Written, read_framed  # noqa: E402
-from dpdeblur.worker import Worker  # noqa: E402
+from dpdeblur.restoration.inference import Settings  # noqa: E402
 from dpdeblur.writers import WriteOptions, write_image  # noqa: E402
 
 READ = functools.partial(read_framed, options=ReadOptions(), framing=WHOLE)

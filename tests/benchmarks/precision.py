@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from scorer import load_scorer
 
-from dpdeblur.choice import choose_weights
-from dpdeblur.colour import decode_srgb, encode_srgb
-from dpdeblur.inference import Restorer, Settings
+from dpdeblur.colour.spaces import decode_srgb, encode_srgb
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Photo
+from dpdeblur.restoration.choice import choose_weights
+from dpdeblur.restoration.inference import Restorer, Settings
 
 PRECISIONS = ("fp32", "bf16")
 

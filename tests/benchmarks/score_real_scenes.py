@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 from scorer import load_scorer
 
-from dpdeblur.choice import choose_weights
 from dpdeblur.networks import NETWORKS
+from dpdeblur.restoration.choice import choose_weights
 from dpdeblur.weights import load_weights, save_weights
 
 #: Side of what a strip shows of each picture.

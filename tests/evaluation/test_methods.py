@@ -9,13 +9,13 @@ import pytest
 from small_sets import draw_scene, write_codes, write_dpdd, write_twofold
 from tiny_networks import ADDED
 
-from dpdeblur.colour import encode_srgb
+from dpdeblur.colour.spaces import encode_srgb
 from dpdeblur.errors import NoSecondViewError, ReadError, UsageError
 from dpdeblur.evaluation.datasets import Scene, find_scenes
 from dpdeblur.evaluation.methods import Method, find_result, make_methods
 from dpdeblur.evaluation.metrics import Floats
 from dpdeblur.evaluation.scenes import open_scene
-from dpdeblur.inference import Settings
+from dpdeblur.restoration.inference import Settings
 
 
 def make(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_sets import draw_scene, write_codes, write_dpdd, write_pixel4, write_twofold
 
-from dpdeblur.colour import decode_srgb, encode_srgb
+from dpdeblur.colour.spaces import decode_srgb, encode_srgb
 from dpdeblur.errors import ReadError
 from dpdeblur.evaluation.datasets import find_scenes
 from dpdeblur.evaluation.pictures import quantise

@@ -48,12 +48,12 @@ from metadata_sources import (
 from PIL import Image
 from png_blocks import Chunk, pack_png
 
-from dpdeblur.colour import ADOBE_RGB, SRGB, read_profile
+from dpdeblur.colour.spaces import ADOBE_RGB, SRGB, read_profile
 from dpdeblur.errors import NoSecondViewError, ReadError
-from dpdeblur.exif import summarise_exif
-from dpdeblur.metadata import read_metadata
+from dpdeblur.metadata.entries import read_metadata
+from dpdeblur.metadata.exif import summarise_exif
+from dpdeblur.metadata.provenance import read_note
 from dpdeblur.photo import Photo
-from dpdeblur.provenance import read_note
 from dpdeblur.readers import Capture, Layout, ReadOptions, probe_photo, read_mosaic, read_photo
 from dpdeblur.writers import WRITERS, WriteOptions, write_image
 from dpdeblur.writers.metadata import describe_result

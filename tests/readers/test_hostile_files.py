@@ -18,11 +18,11 @@ from metadata_sources import wrap_in_png
 from PIL import Image
 from png_blocks import pack_png
 
-from dpdeblur.colour import SRGB, read_profile
-from dpdeblur.curves import TableCurve
+from dpdeblur.colour.curves import TableCurve
+from dpdeblur.colour.icc import build_profile
+from dpdeblur.colour.spaces import SRGB, read_profile
 from dpdeblur.errors import ReadError
-from dpdeblur.icc import build_profile
-from dpdeblur.metadata import read_metadata
+from dpdeblur.metadata.entries import read_metadata
 from dpdeblur.readers import Capture, probe_photo, read_photo
 from dpdeblur.readers.complaints import hear_complaints
 

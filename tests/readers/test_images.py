@@ -13,8 +13,8 @@ import tifffile
 from PIL import Image, ImageCms
 from png_blocks import Chunk, pack_png, pack_rows
 
-from dpdeblur.colour import ADOBE_RGB, SRGB
-from dpdeblur.curves import ParametricCurve
+from dpdeblur.colour.curves import ParametricCurve
+from dpdeblur.colour.spaces import ADOBE_RGB, SRGB
 from dpdeblur.photo import Photo
 from dpdeblur.readers import Capture, Probe, ReadOptions, probe_photo, read_photo
 

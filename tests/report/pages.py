@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dpdeblur.colour import SRGB
-from dpdeblur.defocus import DefocusMap
+from dpdeblur.colour.spaces import SRGB
 from dpdeblur.photo import Image
+from dpdeblur.restoration.defocus import DefocusMap
 from dpdeblur.writers.preview import Preview, Side, make_preview
 
 #: Elements without an end tag.

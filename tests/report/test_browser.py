@@ -12,9 +12,9 @@ import pytest
 from chromium import PROGRAM, Browser
 from pages import draw_photo, make_small_preview
 
-from dpdeblur.colour import SRGB
-from dpdeblur.defocus import DefocusMap
+from dpdeblur.colour.spaces import SRGB
 from dpdeblur.photo import Photo
+from dpdeblur.restoration.defocus import DefocusMap
 from dpdeblur.writers.preview import Side, make_preview
 from dpdeblur.writers.report import Report, Row, Wording
 

@@ -12,9 +12,9 @@ import pytest
 import tifffile
 from captures import draw_views
 
-from dpdeblur.defocus import DefocusMap, enlarge_rows, map_defocus
+from dpdeblur.metadata.provenance import read_note
 from dpdeblur.photo import Photo
-from dpdeblur.provenance import read_note
+from dpdeblur.restoration.defocus import DefocusMap, enlarge_rows, map_defocus
 from dpdeblur.writers.defocus import write_defocus_map
 
 NOTE = "run; network k3dn, weights 0123456789ab"
@@ -104,7 +104,7 @@ def test_values_beyond_the_scale_are_held_at_its_ends(tmp_path: Path) -> None:
 def test_the_map_is_written_without_imagecodecs_too(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['imagecodecs'] = None\n"
-        "import numpy as np; from pathlib import Path; from dpdeblur.defocus import DefocusMap\n"
+        "import numpy as np; from pathlib import Path; from dpdeblur.restoration.defocus import DefocusMap\n"
         "from dpdeblur.writers.defocus import write_defocus_map\n"
         "ramp = np.arange(40, dtype=np.float32).reshape(5, 8)\n"
         "defocus = DefocusMap('blur radius', ramp, ramp / 40)\n"

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 from pages import draw_photo, make_small_preview
 
-from dpdeblur.colour import ADOBE_RGB, SRGB
-from dpdeblur.defocus import DefocusMap
-from dpdeblur.metadata import Metadata
+from dpdeblur.colour.spaces import ADOBE_RGB, SRGB
+from dpdeblur.metadata.entries import Metadata
+from dpdeblur.metadata.provenance import read_note
 from dpdeblur.photo import Image, Photo
-from dpdeblur.provenance import read_note
+from dpdeblur.restoration.defocus import DefocusMap
 from dpdeblur.writers.examiner import Examiner, name_file
 from dpdeblur.writers.overlay import Clipping, colour_defocus, find_clipping, pack_png
 from dpdeblur.writers.preview import Side, make_preview

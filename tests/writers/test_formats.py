@@ -15,9 +15,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from dpdeblur.colour import COLOUR_SPACES, LINEAR_SRGB, ColourSpace
+from dpdeblur.colour.spaces import COLOUR_SPACES, LINEAR_SRGB, ColourSpace
 from dpdeblur.errors import UsageError, WriteError
-from dpdeblur.metadata import Metadata
+from dpdeblur.metadata.entries import Metadata
 from dpdeblur.photo import Photo
 from dpdeblur.writers import WRITERS, WriteOptions, write_image
 from dpdeblur.writers.picture import Picture

@@ -13,10 +13,10 @@ from metadata_readers import STORAGE, pick_tags, read_with_exifread, read_with_e
 from metadata_sources import IPTC, build_source, make_xmp
 from PIL import Image
 
-from dpdeblur.colour import COLOUR_SPACES
-from dpdeblur.directories import Entry
-from dpdeblur.maker_note import MakerNote
-from dpdeblur.metadata import Metadata, read_metadata
+from dpdeblur.colour.spaces import COLOUR_SPACES
+from dpdeblur.containers.directories import Entry
+from dpdeblur.metadata.entries import Metadata, read_metadata
+from dpdeblur.metadata.maker_note import MakerNote
 from dpdeblur.photo import Photo
 from dpdeblur.writers import WRITERS, WriteOptions, write_image
 

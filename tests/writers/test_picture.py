@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from dpdeblur.colour import COLOUR_SPACES, LINEAR_SRGB, SRGB, decode_srgb
+from dpdeblur.colour.spaces import COLOUR_SPACES, LINEAR_SRGB, SRGB, decode_srgb
 from dpdeblur.errors import WriteError
 from dpdeblur.writers.picture import Picture, orient_pixels
 

@@ -1,0 +1,1 @@
+"""Many photos: found, planned, decoded apart, worked on side by side, on one machine or many."""

@@ -1,0 +1,1 @@
+"""Colour: spaces, tone curves and ICC profiles."""

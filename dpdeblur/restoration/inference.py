@@ -1,0 +1,281 @@
+"""From a decoded photo to a restored one: working scale, tiles, device, and the change put back at full size.
+
+A network sees the views (or the picture) sRGB-encoded, reduced so that their blur fits what it was trained for. What it
+returns minus what it saw is the *change*; brought back to full size it is added to the photo itself, which keeps all
+the light and detail that the views, or the reduction, do not have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+
+from dpdeblur.colour.spaces import decode_srgb
+from dpdeblur.errors import NoSecondViewError, OutOfMemoryError
+from dpdeblur.framing import Crop, crop_photo
+from dpdeblur.networks import NETWORKS
+from dpdeblur.photo import Image, Photo
+from dpdeblur.restoration.change import Sight, apply_change, encode_picture, from_linear_srgb, mean_views, mix_gray
+from dpdeblur.restoration.devices import choose_device, choose_precision, measure_free_bytes
+from dpdeblur.restoration.memory import spare_address_space
+from dpdeblur.restoration.runner import TileRunner
+from dpdeblur.restoration.scale import choose_scale
+from dpdeblur.restoration.tiling import TilePlan, fit_tiles, plan_tiles, process_tiles
+from dpdeblur.weights import load_weights
+
+#: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
+CPU_BUDGET_BYTES = 1_200_000_000
+#: Of it, what torch loads and compiles the first time, and a band of rows and its strips; measured.
+OVERHEAD_BYTES = 200_000_000
+#: Largest automatic tile; larger ones gain nothing.
+LARGEST_TILE_PX = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to restore.
+
+    Attributes:
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        tile_px: Side of the tiles at the working scale, or None to fit the memory.
+        overlap_px: Overlap of the tiles, or None for the network's own.
+        strength: Share of the predicted change that is applied, 0 to 1.
+        max_memory_bytes: Memory that inference may take beyond the photo, or None.
+        working_scale: Scale at which the network works, or None to fit the blur.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    tile_px: int | None = None
+    overlap_px: int | None = None
+    strength: float = 1.0
+    max_memory_bytes: int | None = None
+    working_scale: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A restored photo.
+
+    Attributes:
+        image: (H, W, C) float32, linear light in the photo's primaries.
+        working_scale: The scale at which the network worked.
+        tile_px: The longer side of its tiles.
+        precision: What it computed in.
+        warnings: One plain sentence each.
+    """
+
+    image: Image
+    working_scale: float
+    tile_px: int
+    precision: str
+    warnings: tuple[str, ...] = ()
+
+
+class Restorer:
+    """A network with its weights on a device, ready for any number of photos.
+
+    Attributes:
+        card: The weights' card.
+        settings: As given.
+        device: The device in use.
+        precision: The precision in use.
+    """
+
+    def __init__(self, weights: Path, settings: Settings) -> None:
+        """Load the weights.
+
+        Raises:
+            WeightsError: The file is damaged or foreign.
+            UsageError: The device or precision cannot be had.
+        """
+        self.settings = settings
+        self._device = choose_device(settings.device)
+        self.device = str(self._device)
+        if self._device.type == "cpu":
+            spare_address_space()
+        network, self.card = load_weights(weights)
+        self.precision = choose_precision(settings.precision, self._device, is_released=self.card.released)
+        self.views = NETWORKS[self.card.network].views
+        self._network = network.to(self._device)
+        overlap_px = network.overlap_px if settings.overlap_px is None else settings.overlap_px
+        self._needs = _Needs(overlap_px=overlap_px, multiple=network.size_multiple, smallest=network.min_size)
+
+    def restore(
+        self, photo: Photo, advance: Callable[[float], None] = lambda share: None, part: Crop | None = None
+    ) -> Restored:
+        """Restore a photo or a part of it.
+
+        Args:
+            photo: With both views if the network needs two; a single-image network takes their mean.
+            advance: Told the share of the work done since the last call.
+            part: What of it, or None for the whole. The part is worked on at the whole photo's scale.
+
+        Raises:
+            NoSecondViewError: The network needs two views and the photo has one.
+            OutOfMemoryError: Memory does not suffice for any tile.
+            ReadError: The part lies outside the photo.
+        """
+        images = self._collect_images(photo)
+        scale = 1.0
+        if not self.card.released:
+            scale = self.settings.working_scale or choose_scale(mix_gray(photo, images), self.card.fitting_radius_px)
+        if part is not None:
+            photo = crop_photo(photo, part)
+            images = self._collect_images(photo)
+        is_mixed = self.views < len(images)
+        size = (photo.base.shape[0], photo.base.shape[1])
+        if self.card.released:
+            sight = Sight(photo, images, size, is_mixed)
+            return self._restore_released(sight, advance)
+        sight = Sight(photo, images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), is_mixed)
+
+        def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
+            encoded = tuple(encode_picture(view) for view in views)
+            seen = encoded[0] if len(views) == 1 else encode_picture(mean_views(views))
+            finish = runner.start(encoded)
+            return lambda: finish() - seen
+
+        def collect(changes: Iterator[Image]) -> Image:
+            return apply_change(photo, sight.size, changes, self.settings.strength)
+
+        return self._run(sight, start, collect, scale, advance)
+
+    def _collect_images(self, photo: Photo) -> tuple[Image, ...]:
+        """What of a photo the network sees, in the photo's primaries."""
+        if photo.left is not None and photo.right is not None:
+            return (photo.left, photo.right)
+        if self.views == 2:
+            raise NoSecondViewError(
+                f"{self.card.network} needs a left and a right view and this photo has one",
+                path=photo.paths[0],
+                remedy="use --model auto or gkmnet",
+            )
+        return (photo.base,)
+
+    def _restore_released(self, sight: Sight, advance: Callable[[float], None]) -> Restored:
+        """The authors' picture itself, at native scale, whole where memory allows."""
+        photo = sight.photo
+
+        def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
+            return runner.start(tuple(encode_picture(view) for view in views))
+
+        def collect(pictures: Iterator[Image]) -> Image:
+            image, top = np.empty_like(photo.base), 0
+            for picture in pictures:
+                image[top : top + len(picture)] = from_linear_srgb(photo, decode_srgb(picture))
+                top += len(picture)
+            return image
+
+        return self._run(sight, start, collect, 1.0, advance)
+
+    def _run(
+        self,
+        sight: Sight,
+        start: Callable[[tuple[Image, ...], TileRunner], Callable[[], Image]],
+        collect: Callable[[Iterator[Image]], Image],
+        scale: float,
+        advance: Callable[[float], None],
+    ) -> Restored:
+        """Run the network over tiles; on running out of memory halve them and start again."""
+        network = self._network
+        runner = TileRunner(network, self._device, self.precision)
+        progress = _Progress(advance)
+        warnings: list[str] = []
+        plan = self._fit(sight.size) if self.settings.tile_px is None else self._plan(sight.size, self.settings.tile_px)
+        if self.card.released and plan.count > 1:
+            warnings.append(
+                "the photo was restored in tiles: near their borders it may differ from the authors' picture"
+            )
+        planned = plan.tile
+        while True:
+            progress.restart()
+
+            def start_tile(top: int, left: int, tile: tuple[int, int] = plan.tile) -> Callable[[], Image]:
+                return start(sight.cut(top, left, tile), runner)
+
+            try:
+                image = collect(process_tiles(sight.size, plan, start_tile, progress.advance))
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if all(side <= smallest for side, smallest in zip(plan.tile, network.min_size, strict=True)):
+                    raise OutOfMemoryError(
+                        "not enough memory for the smallest tile", remedy="close other programs or use --device cpu"
+                    ) from error
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            # the tiles that were tried may be smaller than asked, as the photo can be
+            plan = self._plan(sight.size, max(plan.tile) // 2)
+        if plan.tile != planned:
+            warnings.append(f"out of memory: went on with tiles of {max(plan.tile)} pixels")
+        if runner.has_overflowed:
+            warnings.append(f"{self.precision} overflowed in a tile: it was computed in fp32")
+        return Restored(image, scale, max(plan.tile), self.precision, tuple(warnings))
+
+    def _plan(self, size: tuple[int, int], tile_px: int) -> TilePlan:
+        """Tiles of about a side."""
+        return plan_tiles(size, tile_px=tile_px, **self._needs)
+
+    def _fit(self, size: tuple[int, int]) -> TilePlan:
+        """Tiles whose memory, by the network's own measure, fits the budget; the smallest if none does."""
+        free = measure_free_bytes(self._device) * 8 // 10
+        # the authors run the whole picture, and tiles would change it
+        is_careful = self._device.type != "cuda" and not self.card.released
+        budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
+        largest_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
+        # where there is hardly any, the smallest tiles would take for ever: they may have half of it
+        area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
+        return fit_tiles(size, area_px=area_px, largest_px=largest_px, **self._needs)
+
+    @property
+    def _bytes_per_px(self) -> int:
+        # on an accelerator half precision was not measured: its libraries take memory to work in
+        is_half = self.precision != "fp32" and self._device.type == "cpu"
+        return self._network.half_bytes_per_px if is_half else self._network.bytes_per_px
+
+
+class _Needs(TypedDict):
+    """What the network asks of tiles."""
+
+    overlap_px: int
+    multiple: tuple[int, int]
+    smallest: tuple[int, int]
+
+
+class _Progress:
+    """Passes on the share of work that is done, but what has to be done again only once."""
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
+        self._done = self._told = 0.0
+
+    def restart(self) -> None:
+        """Begin again."""
+        self._done = 0.0
+
+    def advance(self, share: float) -> None:
+        """Take note of work done."""
+        self._done += share
+        if self._done > self._told:
+            self._advance(self._done - self._told)
+            self._told = self._done
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so: on a CPU and on MPS torch raises a bare RuntimeError.
+
+    oneDNN says no more than that it could not make or run what it was to compute: its code was made for these very
+    layers before, so it is memory that it lacks.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    marks = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "could not create a", "could not execute a")
+    return any(mark in str(error) for mark in marks)

@@ -1,0 +1,94 @@
+"""One tile through a network on a device: upload, compute, guard against overflow, download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dpdeblur.networks.network import Network
+from dpdeblur.photo import Image
+from dpdeblur.restoration.devices import DTYPES
+
+
+class TileRunner:
+    """Runs tiles; where half precision overflows, it runs the tile again in float32 and remembers it.
+
+    On a CUDA device `start` only queues the work: tiles go up and come back in streams of their own, through pinned
+    memory, so that a tile is computed while the next one is prepared and uploaded and the last one is downloaded and
+    blended. Whether all values are finite is found on the device too and comes back with the tile.
+
+    Attributes:
+        has_overflowed: Whether any tile had to be computed again.
+    """
+
+    def __init__(self, network: Network, device: torch.device, precision: str) -> None:
+        """Take a network that is on the device already."""
+        self.has_overflowed = False
+        self._network = network
+        self._device = device
+        self._precision = precision
+        self._uploads, self._downloads = (
+            (torch.cuda.Stream(device) if device.type == "cuda" else None)  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
+
+    def start(self, views: tuple[Image, ...]) -> Callable[[], Image]:
+        """Start on encoded views, (h, w, 3) each; returns what waits for the picture, encoded, clipped to [0, 1]."""
+        inputs = [self._upload(view) for view in views]
+        result = self._compute(inputs, self._precision)
+        is_finite = torch.isfinite(result).all()
+        wait = self._download(self._make_picture(result), is_finite)
+
+        def finish() -> Image:
+            picture, is_finite = wait()
+            if self._precision != "fp32" and not bool(is_finite):
+                self.has_overflowed = True
+                picture = self._make_picture(self._compute(inputs, "fp32")).cpu()
+            return picture.numpy()
+
+        return finish
+
+    def _compute(self, inputs: list[Tensor], precision: str) -> Tensor:
+        with torch.inference_mode(), torch.autocast(self._device.type, DTYPES[precision], enabled=precision != "fp32"):
+            return self._network(*inputs).float()
+
+    def _upload(self, view: Image) -> Tensor:
+        """(h, w, 3) on the host -> (1, 3, h, w), channels last in memory, as the network takes it."""
+        host = torch.from_numpy(view)
+        if self._uploads is None:
+            there = host.to(self._device)
+        else:
+            computing = torch.cuda.current_stream(self._device)
+            with torch.cuda.stream(self._uploads):
+                there = host.pin_memory().to(self._device, non_blocking=True)
+            computing.wait_stream(self._uploads)
+            there.record_stream(computing)
+        if self._network.channel_order == "bgr":
+            there = there.flip(2)
+        return there[None].permute(0, 3, 1, 2) + self._network.value_offset
+
+    def _make_picture(self, result: Tensor) -> Tensor:
+        """(1, 3, h, w) from the network -> (h, w, 3), RGB in [0, 1]."""
+        picture = (result[0] - self._network.value_offset).clamp(0, 1).permute(1, 2, 0)
+        return (picture.flip(2) if self._network.channel_order == "bgr" else picture).contiguous()
+
+    def _download(self, *tensors: Tensor) -> Callable[[], list[Tensor]]:
+        """Start to bring tensors to the host; returns what waits for them."""
+        if self._downloads is None:
+            there = [tensor.cpu() for tensor in tensors]
+            return lambda: there
+        hosts = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+        self._downloads.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._downloads):
+            for host, tensor in zip(hosts, tensors, strict=True):
+                host.copy_(tensor, non_blocking=True)
+                tensor.record_stream(self._downloads)
+            arrival = self._downloads.record_event()
+
+        def wait() -> list[Tensor]:
+            arrival.synchronize()
+            return hosts
+
+        return wait

@@ -1,0 +1,104 @@
+"""A tile goes through a network as it should, on the CPU and, where there is one, on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dpdeblur.networks.network import Network
+from dpdeblur.photo import Image
+from dpdeblur.restoration.runner import TileRunner
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")),
+]
+
+
+class Told(Network):
+    """A network of one view that does what it is told."""
+
+    views = 1
+    value_offset = -0.5
+    channel_order = "bgr"
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        """Take what to do."""
+        super().__init__()
+        self.act = act
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Do it."""
+        return self.act(picture)
+
+
+def _draw(seed: int) -> Image:
+    return np.random.default_rng(seed).random((32, 48, 3), np.float32)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_order_and_range_are_the_networks_inside_and_ours_outside(device: str) -> None:
+    seen: list[Tensor] = []
+    network = Told(lambda picture: seen.append(picture.cpu().clone()) or picture * 2)
+    view = _draw(1)
+    picture = TileRunner(network, torch.device(device), "fp32").start((view,))()
+    np.testing.assert_allclose(seen[0][0].permute(1, 2, 0), view[..., ::-1] - 0.5, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(picture, np.clip((view - 0.5) * 2 + 0.5, 0, 1), rtol=0, atol=1e-6)
+    assert picture.flags.c_contiguous and picture.dtype == np.float32
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_networks_get_their_pictures_channels_last(device: str) -> None:
+    layouts: list[bool] = []
+
+    def act(picture: Tensor) -> Tensor:
+        layouts.append(picture.is_contiguous(memory_format=torch.channels_last))
+        return picture
+
+    TileRunner(Told(act), torch.device(device), "fp32").start((_draw(1),))()
+    assert layouts == [True]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_each_tile_comes_back_as_itself_when_the_next_is_started_first(device: str) -> None:
+    runner = TileRunner(Told(lambda picture: picture), torch.device(device), "fp32")
+    waiting = [runner.start((_draw(seed),)) for seed in range(6)]
+    for seed, finish in enumerate(waiting):
+        np.testing.assert_allclose(finish(), _draw(seed), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_only_the_tile_that_overflows_is_computed_again_in_full(device: str) -> None:
+    computed: list[tuple[float, bool]] = []
+
+    def act(picture: Tensor) -> Tensor:
+        is_half = torch.is_autocast_enabled(device)
+        computed.append((float(picture.mean()), is_half))
+        return picture / 0 if is_half and picture.mean() > 0.3 else picture
+
+    runner = TileRunner(Told(act), torch.device(device), "bf16")
+    dark, light = np.full((16, 16, 3), 0.25, np.float32), np.full((16, 16, 3), 0.875, np.float32)
+    first, second = runner.start((dark,)), runner.start((light,))
+    np.testing.assert_array_equal(first(), dark)
+    assert not runner.has_overflowed
+    np.testing.assert_array_equal(second(), light)
+    assert runner.has_overflowed
+    assert computed == [(-0.25, True), (0.375, True), (0.375, False)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_computes_what_the_cpu_does() -> None:
+    torch.manual_seed(0)
+    network = Told(lambda picture: network.layer(picture))
+    views = [_draw(seed) for seed in range(5)]
+    cpu = TileRunner(network, torch.device("cpu"), "fp32")
+    expected = [cpu.start((view,))() for view in views]
+    gpu = TileRunner(network.cuda(), torch.device("cuda"), "fp32")
+    waiting = [gpu.start((view,)) for view in views]
+    for finish, picture in zip(waiting, expected, strict=True):
+        np.testing.assert_allclose(finish(), picture, rtol=0, atol=2e-3)
