@@ -29,11 +29,13 @@ from dpdeblur.restoration.tiling import TilePlan, fit_tiles, plan_tiles, process
 from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
-CPU_BUDGET_BYTES = 1_200_000_000
-#: Of it, what torch loads and compiles the first time, and a band of rows and its strips; measured.
+CPU_BUDGET_BYTES = 1_100_000_000
+#: Of it, what torch loads and compiles the first time, and strips; measured.
 OVERHEAD_BYTES = 200_000_000
-#: Largest automatic tile; larger ones gain nothing.
-LARGEST_TILE_PX = 1024
+#: Of it, what a pixel of a row of tiles takes while they are blended; measured.
+ROW_BYTES_PER_PX = 16
+#: Longest side of automatic tiles; longer ones gain nothing.
+LARGEST_TILE_PX = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,7 +235,8 @@ class Restorer:
         largest_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
         # where there is hardly any, the smallest tiles would take for ever: they may have half of it
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
-        return fit_tiles(size, area_px=area_px, largest_px=largest_px, **self._needs)
+        row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
+        return fit_tiles(size, area_px=area_px, largest_px=largest_px, row_weight=row_weight, **self._needs)
 
     @property
     def _bytes_per_px(self) -> int:

@@ -69,6 +69,7 @@ def fit_tiles(
     *,
     area_px: int,
     largest_px: int,
+    row_weight: float = 0.0,
     overlap_px: int,
     multiple: tuple[int, int],
     smallest: tuple[int, int],
@@ -77,8 +78,9 @@ def fit_tiles(
 
     Args:
         size: Height and width of the picture.
-        area_px: The most pixels that a tile may have.
+        area_px: The most pixels that a tile may have, and with it the row of tiles that it stands in, by its weight.
         largest_px: The longest that its sides may be.
+        row_weight: What a pixel of a row of tiles, as wide as the picture, counts beside one of the tile itself.
         overlap_px: As for `plan_tiles`.
         multiple: As for `plan_tiles`.
         smallest: As for `plan_tiles`.
@@ -92,22 +94,28 @@ def fit_tiles(
     fitting = [
         (rows, columns)
         for rows, columns in itertools.product(*choices)
-        if _is_sound((rows, columns), area_px, overlap_px)
+        if count_kept_px((rows[1], columns[1]), size[1], row_weight) <= area_px
+        and _is_sound((rows, columns), overlap_px)
     ]
     if not fitting:
         for tile_px in range(largest_px, 0, -min(multiple)):
             plan = plan_tiles(size, tile_px=tile_px, overlap_px=overlap_px, multiple=multiple, smallest=smallest)
-            if math.prod(plan.tile) <= area_px:
+            if count_kept_px(plan.tile, size[1], row_weight) <= area_px:
                 break
         return plan
     # of two that compute as much, the one with fewer rows of tiles
     return _join_axes(*min(fitting, key=lambda axes: (_count_computed(*axes), len(axes[0][2]))), overlap_px)
 
 
-def _is_sound(axes: tuple[_Axis, _Axis], area_px: int, overlap_px: int) -> bool:
-    """Whether tiles are small enough, and along axes with several of them neither short of overlap nor narrow."""
+def count_kept_px(tile: tuple[int, int], width: int, row_weight: float) -> float:
+    """The pixels of a tile, and those of its row in a picture of a width, by their weight."""
+    return math.prod(tile) + row_weight * tile[0] * width
+
+
+def _is_sound(axes: tuple[_Axis, _Axis], overlap_px: int) -> bool:
+    """Whether tiles, along axes with several of them, are neither short of overlap nor narrow."""
     sides = [tile for _, tile, _ in axes]
-    return math.prod(sides) <= area_px and all(
+    return all(
         tile >= 2 * overlap_px and tile - step >= overlap_px and 2 * tile >= max(sides)
         for _, tile, starts in axes
         for step in np.diff(starts)

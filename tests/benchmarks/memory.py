@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import os
 import subprocess
 import sys
@@ -100,7 +99,9 @@ def watch_plans() -> Iterator[list[TilePlan]]:
 def estimate_bytes(network: Network, plan: TilePlan, precision: str) -> int:
     """What the program takes for granted when it plans tiles on a CPU."""
     bytes_per_px = network.bytes_per_px if precision == "fp32" else network.half_bytes_per_px
-    return inference.OVERHEAD_BYTES + math.prod(plan.tile) * bytes_per_px
+    row_weight = inference.ROW_BYTES_PER_PX / bytes_per_px
+    kept_px = tiling.count_kept_px(plan.tile, plan.canvas[1], row_weight)
+    return inference.OVERHEAD_BYTES + round(kept_px * bytes_per_px)
 
 
 def run_once(name: str, megapixels: float, precision: str, is_blurred: bool) -> dict[str, Any]:

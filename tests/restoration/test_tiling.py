@@ -167,6 +167,22 @@ def test_fitted_tiles_keep_to_the_area_and_compute_no_more_than_square_ones(heig
             assert plan.count * tile_area <= square.count * square.tile[0] * square.tile[1]
 
 
+def test_the_outer_quarter_of_an_overlap_counts_nothing_and_its_middle_half():
+    # tiles of 64 pixels that share 32: nothing for 8 pixels, then a straight line to 1 over 16
+    line = (np.arange(16) + 0.5) / 16
+    expected = np.concatenate([np.zeros(8), line, np.ones(8 + 32)])
+    assert weigh_axis((0, 32), 64, 1) == pytest.approx(expected, abs=1e-6)
+    assert weigh_axis((0, 32), 64, 0) == pytest.approx(expected[::-1], abs=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.02, 0.2])
+def test_the_row_that_a_tile_stands_in_counts_by_its_weight(weight):
+    needs = {"overlap_px": 64, "multiple": (16, 16), "smallest": (16, 16)}
+    plan = fit_tiles((4000, 6000), area_px=900_000, largest_px=2048, row_weight=weight, **needs)
+    assert plan.tile[0] * plan.tile[1] + weight * plan.tile[0] * 6000 <= 900_000
+    assert plan.tile[0] * plan.tile[1] > 300_000
+
+
 @pytest.mark.parametrize("size", [(1155, 1732), (2309, 3464), (4472, 6708)])
 def test_what_is_computed_twice_hardly_depends_on_the_size(size):
     plan = fit_tiles(size, area_px=700_000, largest_px=1024, overlap_px=64, multiple=(16, 16), smallest=(16, 16))
