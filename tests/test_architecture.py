@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "dpdeblur"
+BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 #: Modules and packages from the bottom up. Each may import what stands in a line below its own, and itself.
 LAYERS = (
@@ -136,6 +139,15 @@ def test_an_upward_import_is_found_wherever_it_hides(tmp_path: Path, line: str) 
     (tmp_path / "readers" / "pixel.py").write_text(line)
     (tmp_path / "batch.py").write_text("from dpdeblur import __version__\nfrom dpdeblur.readers.pixel import x")
     assert find_upward_imports(tmp_path) == ["readers/pixel.py -> batch"]
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_of_the_package_is_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == PACKAGE.name:
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
 
 
 def test_the_package_itself_loads_nothing_but_itself() -> None:

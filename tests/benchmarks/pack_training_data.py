@@ -6,20 +6,17 @@ SHARED holds data/textures, data/pixel4 and data/canon_r6, and tools/score_views
 the Pixel scenes at half size (their blur is 24 to 30 pixels across), the Canon plane as it is.
 """
 
-import importlib.util
-import sys
+import argparse
 from pathlib import Path
 
 import cv2
 import numpy as np
+from scorer import load_scorer
 
 
-def main(shared: Path, out: Path) -> None:
+def pack(shared: Path, out: Path) -> None:
     """Write OUT/textures/*.webp, OUT/kernels.npy and OUT/scenes.npz."""
-    spec = importlib.util.spec_from_file_location("score_views", shared / "tools" / "score_views.py")
-    assert spec is not None and spec.loader is not None
-    scorer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(scorer)
+    scorer = load_scorer(shared)
     (out / "textures").mkdir(parents=True, exist_ok=True)
     for path in sorted((shared / "data" / "textures").glob("*.webp")):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -43,5 +40,14 @@ def main(shared: Path, out: Path) -> None:
     np.savez_compressed(out / "scenes.npz", **arrays)
 
 
+def main() -> None:
+    """Pack what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    pack(options.shared, options.out)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()
