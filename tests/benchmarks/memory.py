@@ -40,10 +40,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from dpdeblur.restoration import inference, tiling  # noqa: E402
 from dpdeblur.networks import NETWORKS  # noqa: E402
 from dpdeblur.networks.network import Network  # noqa: E402
 from dpdeblur.photo import Image, Photo  # noqa: E402
+from dpdeblur.restoration import inference, tiling  # noqa: E402
 from dpdeblur.restoration.choice import choose_weights  # noqa: E402
 from dpdeblur.restoration.inference import Restorer, Settings  # noqa: E402
 from dpdeblur.restoration.tiling import TilePlan  # noqa: E402
