@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,6 +140,12 @@ def test_an_upward_import_is_found_wherever_it_hides(tmp_path: Path, line: str) 
     (tmp_path / "readers" / "pixel.py").write_text(line)
     (tmp_path / "batch.py").write_text("from dpdeblur import __version__\nfrom dpdeblur.readers.pixel import x")
     assert find_upward_imports(tmp_path) == ["readers/pixel.py -> batch"]
+
+
+def test_every_package_travels_in_the_wheel() -> None:
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    there = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("*.py")}
+    assert set(settings["tool"]["setuptools"]["packages"]) == there | {"dpdeblur.weights_files"}
 
 
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
