@@ -26,7 +26,7 @@ def test_the_report_tells_of_every_photo(tmp_path: Path, weights: Path, dual_cr2
     page_path = tmp_path / "r.html"
     called = run(
         weights, tmp_path / "a.tif", tmp_path / "b.cr2", tmp_path / "gone.dng", dual_cr2,
-        "-o", tmp_path / "out", "--report", page_path,
+        "-o", tmp_path / "out", "--report", page_path, "--precision", "fp32",
     )  # fmt: skip
     assert called.code == 1
     assert called.stdout == ""
