@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_networks import ADDED, write_gkmnet, write_k3dn
+from tiny_networks import ADDED, write_k3dn
 from torch import Tensor, nn
 
 from dpdeblur.colour.spaces import ADOBE_RGB, LINEAR_SRGB, PROPHOTO, SRGB, ColourSpace
@@ -71,18 +71,6 @@ def restore_with(
         return restore
 
     return make
-
-
-@pytest.fixture(scope="module")
-def gkmnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The identity."""
-    return write_gkmnet(tmp_path_factory.mktemp("weights") / "gkmnet.safetensors")
-
-
-@pytest.fixture(scope="module")
-def brighter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GKMNet that adds a constant to every encoded value."""
-    return write_gkmnet(tmp_path_factory.mktemp("weights") / "brighter.safetensors", added=ADDED)
 
 
 @pytest.fixture(scope="module")
