@@ -128,7 +128,7 @@ class GKMNet(Network):
     min_size = (16, 16)
     overlap_px = 64
     bytes_per_px = 850
-    half_bytes_per_px = 800  # the mixture stays in float32
+    half_bytes_per_px = 780  # the mixture stays in float32
     value_offset = 0.0
     channel_order = "rgb"
 

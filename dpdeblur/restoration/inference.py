@@ -22,18 +22,18 @@ from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Photo
 from dpdeblur.restoration.change import Sight, apply_change, encode_picture, from_linear_srgb, mean_views, mix_gray
 from dpdeblur.restoration.devices import choose_device, choose_precision, measure_free_bytes
-from dpdeblur.restoration.memory import spare_address_space
+from dpdeblur.restoration.memory import tune_allocator
 from dpdeblur.restoration.runner import TileRunner
 from dpdeblur.restoration.scale import choose_scale
 from dpdeblur.restoration.tiling import TilePlan, fit_tiles, plan_tiles, process_tiles
 from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
-CPU_BUDGET_BYTES = 1_100_000_000
+CPU_BUDGET_BYTES = 480_000_000
 #: Of it, what torch loads and compiles the first time, and strips; measured.
 OVERHEAD_BYTES = 200_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
-ROW_BYTES_PER_PX = 16
+ROW_BYTES_PER_PX = 12
 #: Longest side of automatic tiles; longer ones gain nothing.
 LARGEST_TILE_PX = 2048
 
@@ -101,7 +101,7 @@ class Restorer:
         self._device = choose_device(settings.device)
         self.device = str(self._device)
         if self._device.type == "cpu":
-            spare_address_space()
+            tune_allocator()
         network, self.card = load_weights(weights)
         self.precision = choose_precision(settings.precision, self._device, is_released=self.card.released)
         self.views = NETWORKS[self.card.network].views

@@ -23,8 +23,11 @@ _CGROUP_2: _Files = (("memory.max", "memory.high"), "memory.current", "inactive_
 _CGROUP_1: _Files = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
 #: So much address space is more than the program ever asks for by itself.
 _LITTLE_BYTES = 4 * 2**30
-#: From malloc.h: from how many bytes on an allocation is a mapping of its own.
-_M_MMAP_THRESHOLD = -3
+#: From malloc.h: how much may lie free at the heap's end, by how much it grows, and from how many bytes on something is
+#: a mapping of its own instead.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+#: The most that glibc takes for that.
+_MOST_KEPT_BYTES = 2**25
 #: Where the system does not tell.
 _GUESS_BYTES = 4 * 2**30
 
@@ -38,19 +41,27 @@ def measure_free_memory(root: Path = Path("/")) -> int:
     return max(0, min(_find_machine_bytes(root), *_list_cgroup_bytes(root), *_list_address_bytes(root), 2**63))
 
 
-def spare_address_space(root: Path = Path("/")) -> None:
-    """Where `ulimit -v` leaves little, have glibc give large arrays back to the system as soon as they are freed.
+def tune_allocator(root: Path = Path("/")) -> None:
+    """Have glibc keep the memory of a network's maps from tile to tile, or where `ulimit -v` leaves little, give it up.
 
-    What it would keep falls into pieces too small for the next tile, and out of reach for oneDNN, which takes the
-    memory for its code from the system. Where there is enough nothing is done, because it doubles the networks' time.
+    By itself it returns large arrays to the system as soon as they are freed, and to get and clear them anew for every
+    layer takes a third of the networks' time. Arrays of more than 32 MiB, such as whole photos, go back all the same.
+
+    Under a limit on the address space, what is kept would fall into pieces too small for the next tile, and be out of
+    reach for oneDNN, which takes the memory for its code from the system: there everything from 1 MiB goes back.
 
     Args:
         root: Where `proc` lies.
     """
-    if sys.platform == "linux" and any(left < _LITTLE_BYTES for left in _list_address_bytes(root)):
-        library = ctypes.CDLL(None)
-        if hasattr(library, "mallopt"):  # another library than glibc has no such choice
-            library.mallopt(_M_MMAP_THRESHOLD, 2**20)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "mallopt"):  # another library than glibc has no such choice
+        return
+    if any(left < _LITTLE_BYTES for left in _list_address_bytes(root)):
+        library.mallopt(_M_MMAP_THRESHOLD, 2**20)
+        return
+    library.mallopt(_M_MMAP_THRESHOLD, _MOST_KEPT_BYTES)
+    library.mallopt(_M_TRIM_THRESHOLD, 2**30)
+    library.mallopt(_M_TOP_PAD, 2**26)
 
 
 def _find_machine_bytes(root: Path) -> int:

@@ -37,15 +37,17 @@ class TileRunner:
     def start(self, views: tuple[Image, ...]) -> Callable[[], Image]:
         """Start on encoded views, (h, w, 3) each; returns what waits for the picture, encoded, clipped to [0, 1]."""
         inputs = [self._upload(view) for view in views]
+        # made before the network's maps, or it would lie among them and leave no room for as large ones again
+        picture = torch.empty(views[0].shape, pin_memory=self._downloads is not None)
+        is_finite = torch.empty((), dtype=torch.bool, pin_memory=self._downloads is not None)
         result = self._compute(inputs, self._precision)
-        is_finite = torch.isfinite(result).all()
-        wait = self._download(self._make_picture(result), is_finite)
+        wait = self._download((self._make_picture(result), picture), (torch.isfinite(result).all(), is_finite))
 
         def finish() -> Image:
-            picture, is_finite = wait()
+            wait()
             if self._precision != "fp32" and not bool(is_finite):
                 self.has_overflowed = True
-                picture = self._make_picture(self._compute(inputs, "fp32")).cpu()
+                picture.copy_(self._make_picture(self._compute(inputs, "fp32")))
             return picture.numpy()
 
         return finish
@@ -72,23 +74,18 @@ class TileRunner:
     def _make_picture(self, result: Tensor) -> Tensor:
         """(1, 3, h, w) from the network -> (h, w, 3), RGB in [0, 1]."""
         picture = (result[0] - self._network.value_offset).clamp(0, 1).permute(1, 2, 0)
-        return (picture.flip(2) if self._network.channel_order == "bgr" else picture).contiguous()
+        return picture.flip(2) if self._network.channel_order == "bgr" else picture.contiguous()
 
-    def _download(self, *tensors: Tensor) -> Callable[[], list[Tensor]]:
-        """Start to bring tensors to the host; returns what waits for them."""
+    def _download(self, *pairs: tuple[Tensor, Tensor]) -> Callable[[], None]:
+        """Start to copy tensors to others on the host; returns what waits for them."""
         if self._downloads is None:
-            there = [tensor.cpu() for tensor in tensors]
-            return lambda: there
-        hosts = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+            for there, host in pairs:
+                host.copy_(there)
+            return lambda: None
         self._downloads.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._downloads):
-            for host, tensor in zip(hosts, tensors, strict=True):
-                host.copy_(tensor, non_blocking=True)
-                tensor.record_stream(self._downloads)
+            for there, host in pairs:
+                host.copy_(there, non_blocking=True)
+                there.record_stream(self._downloads)
             arrival = self._downloads.record_event()
-
-        def wait() -> list[Tensor]:
-            arrival.synchronize()
-            return hosts
-
-        return wait
+        return lambda: arrival.synchronize()

@@ -18,6 +18,8 @@ from dpdeblur.photo import Image
 
 #: Pixels of a strip: half a dozen pictures of so many are made at once.
 _STRIP_PX = 2**19
+#: How much more than the least tiles may compute if they are the larger for it.
+_LEEWAY = 1.04
 #: Length of the canvas along one axis, side of the tiles, and where they start.
 _Axis = tuple[int, int, tuple[int, ...]]
 
@@ -74,7 +76,10 @@ def fit_tiles(
     multiple: tuple[int, int],
     smallest: tuple[int, int],
 ) -> TilePlan:
-    """Lay tiles of a limited area over a picture so that the least is computed twice; the smallest where none fits.
+    """Lay tiles of a limited area over a picture so that little is computed twice; the smallest where none fits.
+
+    Of plans that compute nearly as little as any, the one is taken whose tiles come closest to the limit, so that
+    pictures of all sizes take about as much memory.
 
     Args:
         size: Height and width of the picture.
@@ -94,8 +99,7 @@ def fit_tiles(
     fitting = [
         (rows, columns)
         for rows, columns in itertools.product(*choices)
-        if count_kept_px((rows[1], columns[1]), size[1], row_weight) <= area_px
-        and _is_sound((rows, columns), overlap_px)
+        if _count_kept((rows, columns), size[1], row_weight) <= area_px and _is_sound((rows, columns), overlap_px)
     ]
     if not fitting:
         for tile_px in range(largest_px, 0, -min(multiple)):
@@ -103,8 +107,14 @@ def fit_tiles(
             if count_kept_px(plan.tile, size[1], row_weight) <= area_px:
                 break
         return plan
-    # of two that compute as much, the one with fewer rows of tiles
-    return _join_axes(*min(fitting, key=lambda axes: (_count_computed(*axes), len(axes[0][2]))), overlap_px)
+    most = _LEEWAY * min(_count_computed(*axes) for axes in fitting)
+    frugal = (axes for axes in fitting if _count_computed(*axes) <= most)
+    return _join_axes(*max(frugal, key=lambda axes: _count_kept(axes, size[1], row_weight)), overlap_px)
+
+
+def _count_kept(axes: tuple[_Axis, _Axis], width: int, row_weight: float) -> float:
+    rows, columns = axes
+    return count_kept_px((rows[1], columns[1]), width, row_weight)
 
 
 def count_kept_px(tile: tuple[int, int], width: int, row_weight: float) -> float:
@@ -169,20 +179,21 @@ def process_tiles(
         size: Height and width of the picture.
         plan: For that height and width.
         start: Takes a tile's first row and column, starts the work on it, and returns what waits for its result: an
-            array (h, w, C), which may reach beyond the picture. The next tile is started before the last is waited for,
+            array (h, w, 3), which may reach beyond the picture. The next tile is started before the last is waited for,
             so that a device need not wait in between.
         advance: Told the share of the work that each tile was.
 
     Yields:
-        The blended result from the top on, (rows, W, C) float32; nothing but the last row of tiles is kept.
+        The blended result from the top on, (rows, W, 3) float32; nothing but the last row of tiles is kept. What is
+        yielded holds until the next is asked for.
     """
     (height, width), (tile_height, tile_width) = size, plan.tile
     results = _run_ahead(start, itertools.product(plan.tops, plan.lefts))
     vertical, horizontal = _share_axis(plan.tops, tile_height), _share_axis(plan.lefts, tile_width)
-    below: Image | None = None
+    # kept from row to row, and made before the network takes memory
+    band = np.zeros((tile_height, width, 3) if plan.count > 1 else (0, 0, 3), np.float32)
     for top, next_top, row_weights in zip(plan.tops, (*plan.tops[1:], height), vertical, strict=True):
         end = min(top + tile_height, height)
-        band: Image | None = None
         for left, column_weights in zip(plan.lefts, horizontal, strict=True):
             right = min(left + tile_width, width)
             result = next(results)[: end - top, : right - left]
@@ -190,15 +201,13 @@ def process_tiles(
             if plan.count == 1:
                 yield result
                 return
-            if band is None:
-                band = np.zeros((end - top, width, result.shape[2]), np.float32)
             weights = row_weights[: end - top, None, None] * column_weights[None, : right - left, None]
-            band[:, left:right] += result * weights
-        assert band is not None
-        if below is not None:
-            band[: len(below)] += below
-        below = band[next_top - top :].copy()
+            band[: end - top, left:right] += result * weights
+            del result  # while the next tile is computed
         yield band[: next_top - top]
+        kept = tile_height - (next_top - top)
+        band[:kept] = band[next_top - top :]
+        band[kept:] = 0
 
 
 def _run_ahead(start: Callable[[int, int], Callable[[], Image]], places: Iterator[tuple[int, int]]) -> Iterator[Image]:

@@ -1,7 +1,7 @@
 """Tiles must not be seen."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,12 @@ def _process(picture: Image, plan: TilePlan, act: Callable[[Image], Image], **op
         tile = pad_tile(picture[top : top + plan.tile[0], left : left + plan.tile[1]], plan.tile)
         return lambda: act(tile)
 
-    return np.concatenate(list(process_tiles(picture.shape[:2], plan, start, **options)))
+    return _join(process_tiles(picture.shape[:2], plan, start, **options))
+
+
+def _join(bands: Iterator[Image]) -> Image:
+    """Put bands together, each of which holds until the next is asked for."""
+    return np.concatenate([band.copy() for band in bands])
 
 
 @given(
@@ -82,7 +87,7 @@ def test_without_overlap_the_same_network_does_show_seams():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (17, 3)])
 def test_pictures_smaller_than_a_tile_are_padded_and_cropped(size):
-    picture = np.random.default_rng(2).random((*size, 1), np.float32)
+    picture = np.random.default_rng(2).random((*size, 3), np.float32)
     plan = plan_tiles(size, tile_px=64, overlap_px=16, multiple=(32, 32), smallest=(32, 32))
     seen = []
 
@@ -95,7 +100,7 @@ def test_pictures_smaller_than_a_tile_are_padded_and_cropped(size):
 
 
 def test_progress_adds_up_to_one():
-    picture = np.zeros((200, 200, 1), np.float32)
+    picture = np.zeros((200, 200, 3), np.float32)
     plan = plan_tiles((200, 200), tile_px=64, overlap_px=16, multiple=(16, 16), smallest=(16, 16))
     shares = []
     _process(picture, plan, lambda tile: tile, advance=shares.append)
@@ -106,14 +111,14 @@ def test_progress_adds_up_to_one():
 def test_blending_is_the_weighted_mean_of_all_tiles():
     rng = np.random.default_rng(4)
     plan = plan_tiles((150, 140), tile_px=64, overlap_px=24, multiple=(16, 16), smallest=(16, 16))
-    tiles = {(top, left): rng.random((64, 64, 2), np.float32) for top in plan.tops for left in plan.lefts}
-    total, weight = np.zeros((*plan.canvas, 2)), np.zeros((*plan.canvas, 1))
+    tiles = {(top, left): rng.random((64, 64, 3), np.float32) for top in plan.tops for left in plan.lefts}
+    total, weight = np.zeros((*plan.canvas, 3)), np.zeros((*plan.canvas, 1))
     for row, top in enumerate(plan.tops):
         for column, left in enumerate(plan.lefts):
             weights = np.outer(weigh_axis(plan.tops, 64, row), weigh_axis(plan.lefts, 64, column))[..., None]
             total[top : top + 64, left : left + 64] += tiles[top, left] * weights
             weight[top : top + 64, left : left + 64] += weights
-    blended = np.concatenate(list(process_tiles((150, 140), plan, lambda *place: lambda: tiles[place])))
+    blended = _join(process_tiles((150, 140), plan, lambda *place: lambda: tiles[place]))
     np.testing.assert_allclose(blended, (total / weight)[:150, :140], rtol=0, atol=1e-6)
 
 
@@ -123,7 +128,7 @@ def test_a_tile_is_started_before_the_last_one_is_waited_for():
 
     def start(top, left):
         events.append(("start", left))
-        return lambda: events.append(("wait", left)) or np.zeros((16, 16, 1), np.float32)
+        return lambda: events.append(("wait", left)) or np.zeros((16, 16, 3), np.float32)
 
     list(process_tiles((16, 64), plan, start))
     places = [("start", 0), ("start", 16), ("wait", 0), ("start", 32), ("wait", 16), ("start", 48), ("wait", 32)]
@@ -136,7 +141,7 @@ def test_no_more_than_a_row_of_tiles_is_done_before_its_result_is_taken():
 
     def start(top, left):
         started.append(top)
-        return lambda: np.zeros((64, 64, 1), np.float32)
+        return lambda: np.zeros((64, 64, 3), np.float32)
 
     bands = process_tiles((200, 64), plan, start)
     first = next(bands)
@@ -152,7 +157,7 @@ def test_no_more_than_a_row_of_tiles_is_done_before_its_result_is_taken():
     multiple=st.sampled_from([(16, 16), (32, 32), (48, 32)]),
 )
 @settings(deadline=None)
-def test_fitted_tiles_keep_to_the_area_and_compute_no_more_than_square_ones(height, width, area, overlap, multiple):
+def test_fitted_tiles_keep_to_the_area_and_compute_hardly_more_than_square_ones(height, width, area, overlap, multiple):
     needs = {"overlap_px": overlap, "multiple": multiple, "smallest": multiple}
     plan = fit_tiles((height, width), area_px=area, largest_px=1024, **needs)
     tile_area = plan.tile[0] * plan.tile[1]
@@ -164,7 +169,7 @@ def test_fitted_tiles_keep_to_the_area_and_compute_no_more_than_square_ones(heig
     for side in range(2 * overlap, 1024, 16):
         square = plan_tiles((height, width), tile_px=side, **needs)
         if min(square.tile) >= 2 * (overlap + max(multiple)) and square.tile[0] * square.tile[1] <= area:
-            assert plan.count * tile_area <= square.count * square.tile[0] * square.tile[1]
+            assert plan.count * tile_area <= 1.04 * square.count * square.tile[0] * square.tile[1]
 
 
 def test_the_outer_quarter_of_an_overlap_counts_nothing_and_its_middle_half():
@@ -184,6 +189,7 @@ def test_the_row_that_a_tile_stands_in_counts_by_its_weight(weight):
 
 
 @pytest.mark.parametrize("size", [(1155, 1732), (2309, 3464), (4472, 6708)])
-def test_what_is_computed_twice_hardly_depends_on_the_size(size):
-    plan = fit_tiles(size, area_px=700_000, largest_px=1024, overlap_px=64, multiple=(16, 16), smallest=(16, 16))
-    assert 1.13 < plan.count * plan.tile[0] * plan.tile[1] / (size[0] * size[1]) < 1.18
+def test_neither_what_is_computed_twice_nor_a_tile_depends_much_on_the_size(size):
+    plan = fit_tiles(size, area_px=400_000, largest_px=1024, overlap_px=64, multiple=(16, 16), smallest=(16, 16))
+    assert 1.19 < plan.count * plan.tile[0] * plan.tile[1] / (size[0] * size[1]) < 1.29
+    assert 390_000 < plan.tile[0] * plan.tile[1] <= 400_000
