@@ -22,8 +22,8 @@ import hashlib, signal, sys, threading
 from pathlib import Path
 from dpdeblur.commands.interruption import stop_on_signals
 from dpdeblur.writers.atomic import open_atomic
-if sys.argv[2] == "nohup":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# whatever these tests themselves were started with
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[2] == "nohup" else signal.SIG_DFL)
 with stop_on_signals(lambda line: print(line, file=sys.stderr, flush=True)), open_atomic(Path(sys.argv[1])) as file:
     file.write(b"half")
     threading.Timer(0.3, print, ("ready",), {"flush": True}).start()
