@@ -74,7 +74,7 @@ class TileRunner:
     def _make_picture(self, result: Tensor) -> Tensor:
         """(1, 3, h, w) from the network -> (h, w, 3), RGB in [0, 1]."""
         picture = (result[0] - self._network.value_offset).clamp(0, 1).permute(1, 2, 0)
-        return picture.flip(2) if self._network.channel_order == "bgr" else picture.contiguous()
+        return (picture.flip(2) if self._network.channel_order == "bgr" else picture).contiguous()
 
     def _download(self, *pairs: tuple[Tensor, Tensor]) -> Callable[[], None]:
         """Start to copy tensors to others on the host; returns what waits for them."""

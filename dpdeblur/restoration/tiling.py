@@ -189,18 +189,20 @@ def process_tiles(
     """
     (height, width), (tile_height, tile_width) = size, plan.tile
     results = _run_ahead(start, itertools.product(plan.tops, plan.lefts))
+    if plan.count == 1:
+        result = next(results)[:height, :width]
+        advance(1.0)
+        yield result
+        return
     vertical, horizontal = _share_axis(plan.tops, tile_height), _share_axis(plan.lefts, tile_width)
     # kept from row to row, and made before the network takes memory
-    band = np.zeros((tile_height, width, 3) if plan.count > 1 else (0, 0, 3), np.float32)
+    band = np.zeros((tile_height, width, 3), np.float32)
     for top, next_top, row_weights in zip(plan.tops, (*plan.tops[1:], height), vertical, strict=True):
         end = min(top + tile_height, height)
         for left, column_weights in zip(plan.lefts, horizontal, strict=True):
             right = min(left + tile_width, width)
             result = next(results)[: end - top, : right - left]
             advance(1 / plan.count)
-            if plan.count == 1:
-                yield result
-                return
             weights = row_weights[: end - top, None, None] * column_weights[None, : right - left, None]
             band[: end - top, left:right] += result * weights
             del result  # while the next tile is computed
