@@ -23,12 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dpdeblur.networks.layers import convolve
-from dpdeblur.networks.mixture import COEFFICIENTS, Mixture
+from dpdeblur.networks.mixture import COEFFICIENTS, Maps, Mixture
 from dpdeblur.networks.network import Network
 from dpdeblur.networks.triplet import Block, ConvUnit
 
 SCALES = 3
 State = tuple[Tensor, Tensor]
+# of the LSTM, worked through at a time on a CPU
+_BAND_ROWS = 32
 
 
 def build_pyramid(blurred: Tensor) -> list[Tensor]:
@@ -93,14 +95,33 @@ class Coefficients(nn.Module):
         hidden, cell = state
         gates = convolve(torch.cat((pooled, hidden.to(pooled.dtype)), 1), self.gates)
         del pooled, hidden
-        gates = gates.to(torch.promote_types(gates.dtype, torch.float32))
-        write, keep, show, candidate = gates.chunk(4, 1)
-        cell = torch.addcmul(torch.sigmoid(write) * torch.tanh(candidate), torch.sigmoid(keep), cell)
-        return torch.sigmoid(show) * torch.tanh(cell), cell
+        if gates.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return _pass_gates(gates, cell)
+        # whole, what is made on the way would take as much again as all that the network holds here
+        precision = torch.promote_types(gates.dtype, torch.float32)
+        shown, kept = (torch.empty_like(cell, dtype=precision) for _ in range(2))
+        for top in range(0, cell.shape[2], _BAND_ROWS):
+            rows = (..., slice(top, top + _BAND_ROWS), slice(None))
+            shown[rows], kept[rows] = _pass_gates(gates[rows], cell[rows])
+        return shown, kept
 
-    def forward(self, features: Tensor, hidden: Tensor) -> Tensor:
-        """Predict maps in (-1, 1), (B, 44, H, W), in the precision of `hidden`."""
-        return _modulate(self.path(features).to(hidden.dtype), hidden)
+    def forward(self, features: Tensor, hidden: Tensor) -> Maps:
+        """Predict maps in (-1, 1), (B, 44, H, W), in the precision of `hidden`, made row by row when asked for."""
+        path = self.path(features)
+
+        def make_rows(rows: slice) -> Tensor:
+            halves = slice(rows.start // 2, rows.stop // 2)
+            return _modulate(path[:, :, rows].to(hidden.dtype), hidden[:, :, halves])
+
+        return make_rows
+
+
+def _pass_gates(gates: Tensor, cell: Tensor) -> State:
+    """What the LSTM's gates (B, 176, h, w) make of its cell (B, 44, h, w): hidden state and cell, float32 at least."""
+    gates = gates.to(torch.promote_types(gates.dtype, torch.float32))
+    write, keep, show, candidate = gates.chunk(4, 1)
+    cell = torch.addcmul(torch.sigmoid(write) * torch.tanh(candidate), torch.sigmoid(keep), cell)
+    return torch.sigmoid(show) * torch.tanh(cell), cell
 
 
 def _modulate(path: Tensor, hidden: Tensor) -> Tensor:
@@ -111,8 +132,8 @@ def _modulate(path: Tensor, hidden: Tensor) -> Tensor:
     doubled = hidden[:, :, :, None, :, None]
     if torch.is_grad_enabled():
         maps = torch.tanh(0.5 * (path * doubled + doubled))
-    else:  # in place, and by the sigmoid, which a processor computes several times faster
-        maps = path.add_(1).mul_(doubled).sigmoid_().mul_(2).sub_(1)
+    else:  # by the sigmoid, which a processor computes several times faster
+        maps = path.add(1).mul_(doubled).sigmoid_().mul_(2).sub_(1)
     return maps.flatten(4, 5).flatten(2, 3)
 
 
@@ -176,6 +197,7 @@ class GKMNet(Network):
             coefficients = self.coefficients(features, state[0])
             del features  # as large as all that the mixture needs
             mixed = self.mixture(blurred, previous, coefficients)
+            del coefficients  # they hold maps
             previous = mixed if self.released else blurred + mixed
             results.insert(0, previous)
             if level < SCALES - 1:

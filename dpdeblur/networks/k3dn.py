@@ -175,7 +175,10 @@ class K3DN(Network):
             skips.append(stage(lower(reduce(skips[-1], down, slope=SLOPE))))
         x = self.deblur_features(skips.pop(), vectors, reblur=reblur)
         for up, srp, stage in zip(self.ups, self.srp, self.decoders, strict=True):
-            x = stage(srp(skips.pop(), F.leaky_relu(up(x), SLOPE, inplace=True)))
+            # a name of its own for each step would keep its map until the next
+            x = torch.cat([skips.pop(), F.leaky_relu(up(x), SLOPE, inplace=True)], dim=1)
+            x = srp(x)
+            x = stage(x)
         return convolve_precisely(x, self.output).clamp(-1, 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:

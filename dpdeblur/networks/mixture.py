@@ -6,6 +6,8 @@ says where the kernels differ from the paper's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,11 +16,13 @@ from torch.nn import functional
 GAUSSIANS = tuple((0.25 * step, max(3, 2 * (step // 2) + 1)) for step in range(1, 22))
 KERNELS = 1 + len(GAUSSIANS)
 COEFFICIENTS = 2 * KERNELS  # one set for the blurred image, one for the previous result
+#: Gives rows of the coefficient maps, (B, 44, rows, W); the first and the last row are even numbers.
+Maps = Callable[[slice], Tensor]
 # in bands, Gaussians are filtered by sevens of like width: 42 maps, which fill 16 lanes nearly three times
 _SEVEN = 7
 _MARGIN_PX = max(window for _, window in GAUSSIANS) // 2
-# values of the 132 maps of a band: 16 MiB of float32
-_BAND_VALUES = 2**22
+# values of the 132 maps of a band: 4 MiB of float32, which stay in a processor's cache
+_BAND_VALUES = 2**20
 
 
 def sample_gaussian(sigma: float, window: int) -> Tensor:
@@ -90,16 +94,18 @@ class Mixture(nn.Module):
         for name, table in tables.items():
             self.register_buffer(f"band_{name}", torch.tensor(table), persistent=False)
 
-    def forward(self, blurred: Tensor, previous: Tensor, coefficients: Tensor) -> Tensor:
-        """Mix (B, 3, H, W) twice by (B, 44, H, W) to (B, 3, H, W); zero padding; float32 at least under autocast."""
+    def forward(self, blurred: Tensor, previous: Tensor, coefficients: Maps) -> Tensor:
+        """Mix (B, 3, H, W) twice by maps of as many rows to (B, 3, H, W), in float32 at least; zero padding."""
         is_banded = blurred.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
         with torch.autocast(blurred.device.type, enabled=False):
-            images = torch.cat((blurred, previous), 1).to(coefficients.dtype)
+            images = torch.cat((blurred, previous), 1)
+            images = images.to(torch.promote_types(images.dtype, torch.float32))
             return (self._mix_bands if is_banded else self._mix_windows)(images, coefficients)
 
-    def _mix_windows(self, images: Tensor, coefficients: Tensor) -> Tensor:
+    def _mix_windows(self, images: Tensor, coefficients: Maps) -> Tensor:
         """Mix (B, 6, H, W), window by window."""
-        dtype = coefficients.dtype
+        dtype = images.dtype
+        weights = coefficients(slice(0, images.shape[2]))
         weight = self.output.weight.to(dtype).flatten(1)
         mixed = self.output.get_parameter("bias").to(dtype).view(1, 3, 1)
         for window in self.windows:
@@ -112,22 +118,21 @@ class Mixture(nn.Module):
                 blurs = functional.conv2d(blurs, profile.view(count, 1, 1, -1), padding=(0, margin), groups=count)
             if self.released:  # several coefficient maps share a blur
                 blurs = blurs.index_select(1, self.get_buffer(f"blur_{window}"))
-            maps = blurs * coefficients.index_select(1, self.get_buffer(f"coefficient_{window}"))
+            maps = blurs * weights.index_select(1, self.get_buffer(f"coefficient_{window}"))
             columns = weight.index_select(1, self.get_buffer(f"column_{window}"))
             mixed = mixed + columns @ maps.flatten(2)
         return mixed.unflatten(2, images.shape[2:])
 
-    def _mix_bands(self, images: Tensor, coefficients: Tensor) -> Tensor:
+    def _mix_bands(self, images: Tensor, coefficients: Maps) -> Tensor:
         """Mix (B, 6, H, W), band by band of rows."""
-        dtype = coefficients.dtype
+        dtype = images.dtype
         batch, _, height, width = images.shape
         weight = self.output.weight.to(dtype).flatten(1).index_select(1, self.get_buffer("band_column"))
         bias = self.output.get_parameter("bias").to(dtype)
         sevens = [_stack_profiles(first, dtype) for first in range(0, len(GAUSSIANS), _SEVEN)]
         padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, 0, 0, _MARGIN_PX, _MARGIN_PX))
-        coefficients = coefficients.permute(0, 2, 3, 1)
         mixed = images.new_empty(batch, height, width, 3)
-        rows = max(1, _BAND_VALUES // (6 * KERNELS * batch * width))
+        rows = max(1, _BAND_VALUES // (12 * KERNELS * batch * width)) * 2
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
             source = padded[:, top : bottom + 2 * _MARGIN_PX]
@@ -142,7 +147,8 @@ class Mixture(nn.Module):
             blurs = torch.cat(maps, 1).permute(0, 2, 3, 1)
             if self.released:
                 blurs = blurs.index_select(3, self.get_buffer("band_map"))
-            weights = coefficients[:, top:bottom].index_select(3, self.get_buffer("band_coefficient"))
+            weights = coefficients(slice(top, bottom)).permute(0, 2, 3, 1)
+            weights = weights.index_select(3, self.get_buffer("band_coefficient"))
             mixed[:, top:bottom] = functional.linear(blurs.mul_(weights), weight, bias)
         return mixed.permute(0, 3, 1, 2)
 

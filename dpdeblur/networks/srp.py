@@ -12,6 +12,12 @@ from dpdeblur.networks.correlation import correlate
 from dpdeblur.networks.disparity import SLOPE
 from dpdeblur.networks.layers import convolve, lower
 
+_RADIUS = 4
+#: How far a weight sees: two convolutions, and the shifts between them.
+_REACH_PX = _RADIUS + 2
+#: Similarities of a band: 16 MiB in half precision.
+_BAND_VALUES = 2**22
+
 
 class Residual(nn.Module):
     """x + conv(LeakyReLU(conv x)), 3x3, without bias."""
@@ -46,16 +52,19 @@ class SharpRegionPreservation(nn.Module):
         self.released = released
         self.query = nn.Conv2d(channels, channels, 3, padding=1)
         self.key = nn.Conv2d(channels, channels, 3, padding=1)
-        self.value = nn.Conv2d(81, channels, 3, padding=1)
+        self.value = nn.Conv2d((2 * _RADIUS + 1) ** 2, channels, 3, padding=1)
         self.enter = nn.Conv2d(channels, channels, 3, padding=1)
         self.residuals = stack_residuals(channels, blocks)
         self.leave = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, skip: Tensor, upsampled: Tensor) -> Tensor:
-        """Join (B, S, H, W) and (B, U, H, W) into (B, S + U, H, W)."""
-        joined = torch.cat([skip, upsampled], dim=1)
+    def forward(self, joined: Tensor) -> Tensor:
+        """Map skip and upsampled features, one after the other, (B, C, H, W), to the same shape."""
         x = lower(joined)
-        entered = convolve(self._weigh(x) * x, self.enter)
+        is_banded = x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        kept = self._keep_by_bands(x) if is_banded else self._weigh(x) * x
+        del x
+        entered = convolve(kept, self.enter)
+        del kept
         return convolve(self.residuals(entered), self.leave, plus=joined, overwrite=True)
 
     def _weigh(self, x: Tensor) -> Tensor:
@@ -63,4 +72,21 @@ class SharpRegionPreservation(nn.Module):
         query, key = (convolve(x, layer) for layer in (self.query, self.key))
         if not self.released:
             query, key = _normalise(query), _normalise(key)
-        return convolve(correlate(query, key, radius=4), self.value)
+        return convolve(correlate(query, key, radius=_RADIUS), self.value)
+
+    def _keep_by_bands(self, x: Tensor) -> Tensor:
+        """What is kept of (B, C, H, W), a band of rows at a time: whole, the similarities are three times the features.
+
+        What a band needs of its neighbours is computed with it and dropped.
+        """
+        batch, _, height, width = x.shape
+        rows = max(1, _BAND_VALUES // (batch * self.value.in_channels * width))
+        if rows >= height:
+            return self._weigh(x) * x
+        kept = torch.empty_like(x, memory_format=torch.channels_last)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            first, last = max(top - _REACH_PX, 0), min(bottom + _REACH_PX, height)
+            weights = self._weigh(x[:, :, first:last])[:, :, top - first : bottom - first]
+            torch.mul(weights, x[:, :, top:bottom], out=kept[:, :, top:bottom])
+        return kept

@@ -35,7 +35,7 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from dpdeblur.networks import K3DN_SIZES, NETWORKS, deform, dpanet, layers, mixture, srp, triplet  # noqa: E402
+from dpdeblur.networks import K3DN_SIZES, NETWORKS, deform, dpanet, gkmnet, layers, mixture, srp, triplet  # noqa: E402
 from dpdeblur.networks.network import Network  # noqa: E402
 from dpdeblur.restoration.devices import DTYPES, choose_device  # noqa: E402
 from dpdeblur.weights import WEIGHTS_FOLDER, load_weights  # noqa: E402
@@ -61,7 +61,7 @@ class Form:
     result: Tensor | None = None
 
 
-def mix_plainly(self: mixture.Mixture, blurred: Tensor, previous: Tensor, coefficients: Tensor) -> Tensor:
+def mix_plainly(self: mixture.Mixture, blurred: Tensor, previous: Tensor, coefficients: mixture.Maps) -> Tensor:
     """All 132 maps by full two-dimensional kernels in two grouped convolutions, weighed, and joined by the 1x1."""
     margin = max(window for _, window in mixture.GAUSSIANS) // 2
     kernels = torch.zeros(mixture.KERNELS, 2 * margin + 1, 2 * margin + 1, device=blurred.device)
@@ -72,7 +72,8 @@ def mix_plainly(self: mixture.Mixture, blurred: Tensor, previous: Tensor, coeffi
     chosen = [kernel for row in mixture.assign_kernels(self.released) for kernel in row]
     weight = kernels[chosen].unsqueeze(1)
     maps = [functional.conv2d(image, weight, padding=margin, groups=3) for image in (blurred, previous)]
-    weighed = [part * half.repeat(1, 3, 1, 1) for part, half in zip(maps, coefficients.chunk(2, 1), strict=True)]
+    halves = coefficients(slice(0, blurred.shape[2])).chunk(2, 1)
+    weighed = [part * half.repeat(1, 3, 1, 1) for part, half in zip(maps, halves, strict=True)]
     return functional.conv2d(torch.cat(weighed, 1), self.output.weight, self.output.bias)
 
 
@@ -112,6 +113,8 @@ def in_plain_form() -> Iterator[None]:
         mock.patch.object(deform, "deform_convolve", deform_plainly),
         mock.patch.object(dpanet, "correlate", correlate_plainly),
         mock.patch.object(srp, "correlate", correlate_plainly),
+        mock.patch.object(srp, "_BAND_VALUES", 2**62),
+        mock.patch.object(gkmnet, "_BAND_ROWS", 2**30),
     ):
         yield
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 from released_states import VECTORS, fill_state, read_layout
+from torch import Tensor
 from torch.nn import functional
 
+from dpdeblur.networks import gkmnet as gkmnet_module
 from dpdeblur.networks import mixture as mixture_module
 from dpdeblur.networks.gkmnet import GKMNet, build_pyramid, released_keys
 from dpdeblur.networks.mixture import GAUSSIANS, Mixture, assign_kernels
@@ -94,14 +96,18 @@ def test_both_separable_mixtures_equal_full_two_dimensional_kernels(
     mixture = Mixture(released=released).double()
     blurred, previous = torch.rand(2, 2, 3, 17, 26, dtype=torch.float64)
     maps = torch.rand(2, 44, 17, 26, dtype=torch.float64) * 2 - 1
+
+    def give_rows(rows: slice) -> Tensor:
+        return maps[:, :, rows]
+
     with torch.no_grad():
         expected = mix_naively(mixture, blurred, previous, maps)
-        assert (mixture(blurred, previous, maps) - expected).abs().max() < 1e-6
-        # bands of one row
+        assert (mixture(blurred, previous, give_rows) - expected).abs().max() < 1e-6
+        # bands of two rows
         monkeypatch.setattr(mixture_module, "_BAND_VALUES", 1)
-        assert (mixture(blurred, previous, maps) - expected).abs().max() < 1e-6
+        assert (mixture(blurred, previous, give_rows) - expected).abs().max() < 1e-6
     # with gradients, window by window
-    assert (mixture(blurred, previous, maps) - expected).abs().max() < 1e-6
+    assert (mixture(blurred, previous, give_rows) - expected).abs().max() < 1e-6
 
 
 def test_triplet_attention_averages_three_gates_made_by_permuting_axes() -> None:
@@ -185,3 +191,15 @@ def test_bfloat16_autocast_stays_finite_and_near_float32() -> None:
     assert result.dtype == torch.float32
     assert (expected - blurred).abs().max() > 0.01
     assert (result - expected).abs().max() < 0.05 * (expected - blurred).abs().max()
+
+
+def test_the_lstm_in_bands_of_rows_equals_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(8)
+    network = GKMNet().double().eval()
+    torch.nn.init.normal_(network.mixture.output.weight)
+    blurred = torch.rand(1, 3, 48, 64, dtype=torch.float64)
+    whole = network(blurred).detach()  # with gradients nothing is cut
+    monkeypatch.setattr(gkmnet_module, "_BAND_ROWS", 5)
+    monkeypatch.setattr(mixture_module, "_BAND_VALUES", 12 * 22 * 64 * 3)
+    with torch.no_grad():
+        torch.testing.assert_close(network(blurred), whole, rtol=0, atol=1e-9)

@@ -10,9 +10,10 @@ import torch
 from released_states import VECTORS
 from torch.nn import functional
 
-from dpdeblur.networks import K3DN_SIZES
+from dpdeblur.networks import K3DN_SIZES, srp
 from dpdeblur.networks.k3dn import K3DN, released_keys
 from dpdeblur.networks.psf import PsfBlock
+from dpdeblur.networks.srp import SharpRegionPreservation
 
 
 @pytest.mark.parametrize(("size", "millions"), [("tiny", 3.03), ("lightweight", 4.97), ("large", 16.1)])
@@ -25,6 +26,20 @@ def test_it_starts_as_the_mean_of_the_views():
     network = K3DN(base=4, blocks=1, psf_blocks=1, srp_blocks=1).eval()
     left, right = (torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(i)) - 0.5 for i in (0, 1))
     torch.testing.assert_close(network(left, right), (left + right) / 2, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 16])
+@pytest.mark.parametrize("released", [False, True])
+def test_sharp_regions_found_in_bands_of_rows_are_those_of_the_whole(
+    rows: int, released: bool, monkeypatch: pytest.MonkeyPatch
+):
+    torch.manual_seed(1)
+    block = SharpRegionPreservation(6, 1, released).double()
+    joined = torch.rand(2, 6, 23, 12, dtype=torch.float64) - 0.5
+    whole = block(joined).detach()  # with gradients nothing is cut
+    monkeypatch.setattr(srp, "_BAND_VALUES", rows * 2 * 81 * 12)
+    with torch.no_grad():
+        torch.testing.assert_close(block(joined), whole, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("windows", [False, True])

@@ -127,8 +127,8 @@ def test_k3dn_trains_its_sharp_region_blocks_last_and_alone():
     assert late == {name for name, _ in network.named_parameters() if name.startswith("srp.")}
     assert early | late == {name for name, _ in network.named_parameters()} and not early & late
     close_srp(network)
-    skip, upsampled = torch.rand(1, 8, 8, 8), torch.rand(1, 8, 8, 8)
-    torch.testing.assert_close(network.srp[0](skip, upsampled), torch.cat([skip, upsampled], 1))
+    joined = torch.rand(1, 16, 8, 8)
+    torch.testing.assert_close(network.srp[0](joined), joined)
 
 
 def test_gkmnets_attention_starts_by_xavier():
