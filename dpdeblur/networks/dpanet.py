@@ -170,8 +170,8 @@ class DPANet(Network):
         self.min_size = self.size_multiple
         self.overlap_px = 64 * stem
         # measured at widths 64, 32 and 16, and at 16 with a stem of 2
-        self.bytes_per_px = (1200 + 60 * width) // stem**2
-        self.half_bytes_per_px = (1120 + 27 * width) // stem**2
+        self.bytes_per_px = (2100 + 30 * width) // stem**2
+        self.half_bytes_per_px = (2200 + 12 * width) // stem**2
         self.channel_order = "bgr" if released else "rgb"
         channels = [width * factor for factor in STAGES]
         self.features = PyramidFeatures(width, 3 * stem**2)

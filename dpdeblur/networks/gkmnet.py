@@ -148,8 +148,8 @@ class GKMNet(Network):
     size_multiple = (16, 16)
     min_size = (16, 16)
     overlap_px = 64
-    bytes_per_px = 850
-    half_bytes_per_px = 780  # the mixture stays in float32
+    bytes_per_px = 860
+    half_bytes_per_px = 700  # the mixture stays in float32
     value_offset = 0.0
     channel_order = "rgb"
 

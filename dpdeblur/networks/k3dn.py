@@ -79,8 +79,8 @@ class K3DN(Network):
         # the authors' widest context needs 32 features in either direction
         self.min_size = (288, 448) if released else self.size_multiple
         # measured in the three sizes
-        self.bytes_per_px = 400 + 35 * base
-        self.half_bytes_per_px = 400 + 30 * base
+        self.bytes_per_px = 200 + 25 * base
+        self.half_bytes_per_px = 210 + 22 * base
         widths = (base, 2 * base, 4 * base)
         joined = (4 * base, 2 * base, base + 6)
         self.downs = nn.ModuleList(

@@ -31,9 +31,9 @@ from dpdeblur.weights import load_weights
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
 CPU_BUDGET_BYTES = 480_000_000
 #: Of it, what torch loads and compiles the first time, and strips; measured.
-OVERHEAD_BYTES = 200_000_000
+OVERHEAD_BYTES = 60_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
-ROW_BYTES_PER_PX = 24
+ROW_BYTES_PER_PX = 10
 #: Longest side of automatic tiles; longer ones gain nothing.
 LARGEST_TILE_PX = 2048
 
@@ -240,9 +240,10 @@ class Restorer:
 
     @property
     def _bytes_per_px(self) -> int:
-        # on an accelerator half precision was not measured: its libraries take memory to work in
-        is_half = self.precision != "fp32" and self._device.type == "cpu"
-        return self._network.half_bytes_per_px if is_half else self._network.bytes_per_px
+        if self._device.type != "cpu":
+            # not measured: nothing is cut into bands there, and libraries take memory to work in
+            return 2 * self._network.bytes_per_px
+        return self._network.bytes_per_px if self.precision == "fp32" else self._network.half_bytes_per_px
 
 
 class _Needs(TypedDict):
