@@ -25,7 +25,7 @@ from dpdeblur.restoration.devices import choose_device, choose_precision, measur
 from dpdeblur.restoration.memory import tune_allocator
 from dpdeblur.restoration.runner import TileRunner
 from dpdeblur.restoration.scale import choose_scale
-from dpdeblur.restoration.tiling import TilePlan, fit_tiles, plan_tiles, process_tiles
+from dpdeblur.restoration.tiling import TilePlan, count_kept_px, fit_tiles, plan_tiles, process_tiles
 from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
@@ -195,6 +195,11 @@ class Restorer:
             warnings.append(
                 "the photo was restored in tiles: near their borders it may differ from the authors' picture"
             )
+        most_bytes = self.settings.max_memory_bytes
+        if self.settings.tile_px is None and most_bytes is not None and self.estimate_bytes(plan) > most_bytes:
+            warnings.append(
+                f"even small tiles take about {self.estimate_bytes(plan) // 10**6} MB, more than was allowed"
+            )
         planned = plan.tile
         while True:
             progress.restart()
@@ -237,6 +242,11 @@ class Restorer:
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
         return fit_tiles(size, area_px=area_px, largest_px=largest_px, row_weight=row_weight, **self._needs)
+
+    def estimate_bytes(self, plan: TilePlan) -> int:
+        """What restoring by a plan takes beyond the photo and its result, by the network's own measure."""
+        row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
+        return OVERHEAD_BYTES + round(count_kept_px(plan.tile, plan.canvas[1], row_weight) * self._bytes_per_px)
 
     @property
     def _bytes_per_px(self) -> int:

@@ -44,13 +44,11 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from dpdeblur.networks import NETWORKS  # noqa: E402
-from dpdeblur.networks.network import Network  # noqa: E402
 from dpdeblur.photo import Image, Photo  # noqa: E402
 from dpdeblur.restoration import inference, tiling  # noqa: E402
 from dpdeblur.restoration.choice import choose_weights  # noqa: E402
 from dpdeblur.restoration.inference import Restorer, Settings  # noqa: E402
 from dpdeblur.restoration.tiling import TilePlan  # noqa: E402
-from dpdeblur.weights import load_weights  # noqa: E402
 
 #: The photo is made of copies of one picture of so many pixels a side, so that there is the same to see in all sizes.
 BLOCK_PX = 600
@@ -99,14 +97,6 @@ def watch_plans() -> Iterator[list[TilePlan]]:
         yield plans
 
 
-def estimate_bytes(network: Network, plan: TilePlan, precision: str) -> int:
-    """What the program takes for granted when it plans tiles on a CPU."""
-    bytes_per_px = network.bytes_per_px if precision == "fp32" else network.half_bytes_per_px
-    row_weight = inference.ROW_BYTES_PER_PX / bytes_per_px
-    kept_px = tiling.count_kept_px(plan.tile, plan.canvas[1], row_weight)
-    return inference.OVERHEAD_BYTES + round(kept_px * bytes_per_px)
-
-
 def run_once(name: str, megapixels: float, precision: str, is_blurred: bool) -> dict[str, Any]:
     """Restore one photo in this process."""
     is_dual = NETWORKS[name].views == 2
@@ -130,7 +120,7 @@ def run_once(name: str, megapixels: float, precision: str, is_blurred: bool) -> 
         "photo_bytes": photo_bytes,
         "result_bytes": restored.image.nbytes,
         "peak_bytes": read_resident("VmHWM") - before - restored.image.nbytes,
-        "model_bytes": estimate_bytes(load_weights(weights)[0], plans[-1], restored.precision),
+        "model_bytes": restorer.estimate_bytes(plans[-1]),
         "seconds_per_megapixel": wall / pixels * 1e6,
         "cpu_seconds_per_megapixel": processor / pixels * 1e6,
     }
