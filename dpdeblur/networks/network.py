@@ -18,6 +18,7 @@ class Network(nn.Module):
         size_multiple: Height and width must be multiples of these.
         min_size: Smallest height and width.
         overlap_px: Overlap of tiles at which no seam shows.
+        largest_tile_px: Longest side of tiles that are not asked for; by default longer ones would gain nothing.
         bytes_per_px: Memory that a pixel of a tile takes in float32 without gradients, measured on a CPU
             (tests/benchmarks/memory.py).
         half_bytes_per_px: The same in bfloat16.
@@ -29,6 +30,7 @@ class Network(nn.Module):
     size_multiple: tuple[int, int]
     min_size: tuple[int, int]
     overlap_px: int
+    largest_tile_px: int = 2048
     bytes_per_px: int
     half_bytes_per_px: int
     value_offset: float

@@ -34,8 +34,6 @@ CPU_BUDGET_BYTES = 480_000_000
 OVERHEAD_BYTES = 60_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
 ROW_BYTES_PER_PX = 10
-#: Longest side of automatic tiles; longer ones gain nothing.
-LARGEST_TILE_PX = 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +235,7 @@ class Restorer:
         # the authors run the whole picture, and tiles would change it
         is_careful = self._device.type != "cuda" and not self.card.released
         budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
-        largest_px = max(size) if self.card.released else min(max(size), LARGEST_TILE_PX)
+        largest_px = max(size) if self.card.released else min(max(size), self._network.largest_tile_px)
         # where there is hardly any, the smallest tiles would take for ever: they may have half of it
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px

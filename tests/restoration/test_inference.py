@@ -420,6 +420,16 @@ def test_automatic_tiles_compute_the_least_that_the_memory_allowed_holds(
     assert set(seen) == {tile}
 
 
+def test_automatic_tiles_are_no_longer_than_the_network_wants_them(restore_with: Any) -> None:
+    photo = _photo(_random(150, 200, 3))
+    assert restore_with(lambda picture: picture)(photo, working_scale=1).tile_px == 208
+    restore = restore_with(lambda picture: picture, largest_tile_px=96)
+    assert 64 <= restore(photo, working_scale=1).tile_px <= 96
+    assert restore(photo, working_scale=1, tile_px=160).tile_px == 160
+    # the authors' own picture is that of the whole
+    assert restore_with(lambda picture: picture, released=True, largest_tile_px=96)(photo).tile_px == 208
+
+
 def test_where_not_even_small_tiles_keep_within_the_memory_allowed_a_warning_says_so(restore_with: Any) -> None:
     restore = restore_with(lambda picture: picture, size_multiple=(48, 32), min_size=(48, 32))
     photo = _photo(_random(150, 200, 3))
