@@ -23,14 +23,17 @@ def restart_without_caches() -> None:
     """Replace this process by the same program without glibc's caches of threads.
 
     Process number, open files and ignored signals stay what they were. Returns where this is such a process already,
-    where the user has chosen that setting, and where there is none, or no way to it.
+    where the user has chosen that setting, and where there is none, or no way to it: a process that was started as
+    something else, and calls the program from within, stays what it is.
     """
     # the loader drops the variable of programs with more rights than their user: the mark keeps those from starting
     # again and again
     is_restarted = os.environ.pop(_MARK, None) is not None
     tunables = os.environ.get(_VARIABLE, "")
     has_tunable = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
-    if is_restarted or _TUNABLE in tunables or not has_tunable or not sys.executable:
+    arguments = sys.argv[1:]
+    is_own = sys.orig_argv[len(sys.orig_argv) - len(arguments) :] == arguments
+    if is_restarted or _TUNABLE in tunables or not has_tunable or not is_own or not sys.executable:
         return
     tunables = f"{tunables}:{_TUNABLE}=0" if tunables else f"{_TUNABLE}=0"
     # arguments and environment may be as long as the system allows; it is only memory that is lost

@@ -73,7 +73,9 @@ def test_where_the_loader_drops_the_setting_it_does_not_start_for_ever(tmp_path:
     assert len(said) == 2 and said[1]["marked"] is False
 
 
-def test_other_systems_and_lines_that_are_too_long_go_on_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_and_programs_and_too_long_lines_go_on_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls: list[str] = []
 
     def refuse(path: str, *_: object) -> NoReturn:
@@ -82,9 +84,16 @@ def test_other_systems_and_lines_that_are_too_long_go_on_as_they_are(monkeypatch
 
     monkeypatch.setattr(os, "execve", refuse)
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setattr(sys, "argv", ["dpdeblur", "run", "a.tif"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "dpdeblur", "run", "a.tif"])
     monkeypatch.setattr(os, "confstr_names", {"CS_GNU_LIBC_VERSION": 2}, raising=False)
     restart_without_caches()
     assert calls == [sys.executable]
+    # a program of another name, which calls this one
+    monkeypatch.setattr(sys, "orig_argv", ["python", "server.py", "8080"])
+    restart_without_caches()
+    assert len(calls) == 1
+    monkeypatch.setattr(sys, "orig_argv", ["python", "dpdeblur", "run", "a.tif"])
     monkeypatch.setattr(os, "confstr_names", {})
     restart_without_caches()
     assert len(calls) == 1
