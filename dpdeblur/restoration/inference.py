@@ -235,9 +235,12 @@ class Restorer:
         # the authors run the whole picture, and tiles would change it
         is_careful = self._device.type != "cuda" and not self.card.released
         budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
-        largest_px = max(size) if self.card.released else min(max(size), self._network.largest_tile_px)
+        largest_px = max(size) if self.card.released else self._network.largest_tile_px
         # where there is hardly any, the smallest tiles would take for ever: they may have half of it
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
+        if not self.card.released:  # with its row, so that a wider photo takes no more
+            area_px = min(area_px, largest_px**2)
+        largest_px = min(max(size), largest_px)
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
         return fit_tiles(size, area_px=area_px, largest_px=largest_px, row_weight=row_weight, **self._needs)
 
