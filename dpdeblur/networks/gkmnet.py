@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dpdeblur.networks.layers import convolve
+from dpdeblur.networks.layers import convolve, works_in_bands
 from dpdeblur.networks.mixture import COEFFICIENTS, Maps, Mixture
 from dpdeblur.networks.network import Network
 from dpdeblur.networks.triplet import Block, ConvUnit
@@ -95,7 +95,7 @@ class Coefficients(nn.Module):
         hidden, cell = state
         gates = convolve(torch.cat((pooled, hidden.to(pooled.dtype)), 1), self.gates)
         del pooled, hidden
-        if gates.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if not works_in_bands(gates):
             return _pass_gates(gates, cell)
         # whole, what is made on the way would take as much again as all that the network holds here
         precision = torch.promote_types(gates.dtype, torch.float32)

@@ -86,6 +86,11 @@ def lower(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
+def works_in_bands(x: Tensor) -> bool:
+    """Whether maps are better made and used a band of rows at a time: on a CPU, without gradients or compiled code."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
 def _can_fuse(x: Tensor, dtype: torch.dtype, norm: nn.Module | None) -> bool:
     """Whether oneDNN's fused convolution can do it; compiled code fuses by itself."""
     return (

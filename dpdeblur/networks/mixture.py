@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dpdeblur.networks.layers import works_in_bands
+
 # (sigma, window) of the Gaussians after the delta: each is truncated to its window and normalised
 GAUSSIANS = tuple((0.25 * step, max(3, 2 * (step // 2) + 1)) for step in range(1, 22))
 KERNELS = 1 + len(GAUSSIANS)
@@ -96,11 +98,10 @@ class Mixture(nn.Module):
 
     def forward(self, blurred: Tensor, previous: Tensor, coefficients: Maps) -> Tensor:
         """Mix (B, 3, H, W) twice by maps of as many rows to (B, 3, H, W), in float32 at least; zero padding."""
-        is_banded = blurred.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
         with torch.autocast(blurred.device.type, enabled=False):
             images = torch.cat((blurred, previous), 1)
             images = images.to(torch.promote_types(images.dtype, torch.float32))
-            return (self._mix_bands if is_banded else self._mix_windows)(images, coefficients)
+            return (self._mix_bands if works_in_bands(images) else self._mix_windows)(images, coefficients)
 
     def _mix_windows(self, images: Tensor, coefficients: Maps) -> Tensor:
         """Mix (B, 6, H, W), window by window."""

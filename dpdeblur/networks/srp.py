@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dpdeblur.networks.correlation import correlate
 from dpdeblur.networks.disparity import SLOPE
-from dpdeblur.networks.layers import convolve, lower
+from dpdeblur.networks.layers import convolve, lower, works_in_bands
 
 _RADIUS = 4
 #: How far a weight sees: two convolutions, and the shifts between them.
@@ -60,8 +60,7 @@ class SharpRegionPreservation(nn.Module):
     def forward(self, joined: Tensor) -> Tensor:
         """Map skip and upsampled features, one after the other, (B, C, H, W), to the same shape."""
         x = lower(joined)
-        is_banded = x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        kept = self._keep_by_bands(x) if is_banded else self._weigh(x) * x
+        kept = self._keep_by_bands(x) if works_in_bands(x) else self._weigh(x) * x
         del x
         entered = convolve(kept, self.enter)
         del kept
