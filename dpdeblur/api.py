@@ -154,6 +154,7 @@ class Deblurrer:
             framing=self._framing,
             announce=lambda line: None,
             advance=lambda share: None,
+            keeps_photo=False,
         )
 
     def restore(

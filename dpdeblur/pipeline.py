@@ -90,7 +90,7 @@ class Restoration:
         announce: Callable[[str], None],
         advance: Callable[[float], None],
         examine: Examine | None = None,
-        keeps_views: bool = True,
+        keeps_photo: bool = True,
     ) -> None:
         """Load the weights that were named, so that bad ones are found before any work.
 
@@ -104,8 +104,8 @@ class Restoration:
             announce: Told each network that is loaded, with its device and precision.
             advance: Told the share of a photo that was restored since the last call.
             examine: Looks at each photo that is written, or None.
-            keeps_views: Keep a photo's views until it is written, for `examine` or a map of defocus. They are two
-                thirds of its memory.
+            keeps_photo: Keep each photo as it was until it is written, for `examine` or a map of defocus. Otherwise
+                its result takes its place and its views are let go, which spares a picture, or three.
 
         Raises:
             DpDeblurError: The weights cannot be used.
@@ -121,7 +121,7 @@ class Restoration:
         self._announce = announce
         self._advance = advance
         self._examine = examine
-        self._keeps_views = keeps_views
+        self._keeps_photo = keeps_photo
         self._restorers: dict[Path, Restorer] = {}
         if weights is not None:
             self._load(weights)
@@ -131,7 +131,7 @@ class Restoration:
         return photo.base.size * 2 + 1_000_000
 
     def process(self, photo: Photo) -> Result:
-        """Restore a photo.
+        """Restore a photo, whose arrays may be overwritten.
 
         Raises:
             DpDeblurError: No network fits the photo, or it cannot be restored.
@@ -141,11 +141,11 @@ class Restoration:
             photo = dataclasses.replace(photo, left=None, right=None, warnings=(*photo.warnings, warning))
         restorer = self._choose(photo)
         part = self._framing.crop
-        restored = restorer.restore(photo, self._advance, part)
+        restored = restorer.restore(photo, self._advance, part, in_place=not self._keeps_photo)
         if part is not None:
             photo = crop_photo(photo, part)
-        if not self._keeps_views:
-            photo = dataclasses.replace(photo, left=None, right=None)
+        if not self._keeps_photo:
+            photo = dataclasses.replace(photo, base=restored.image, left=None, right=None)
         return Result(photo, restorer, restored)
 
     def write(self, result: Result, outputs: tuple[Path, ...], options: WriteOptions | None = None) -> Written:

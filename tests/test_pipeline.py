@@ -27,7 +27,7 @@ def make_restoration(
     weights: Path | None = None,
     model: str = "auto",
     framing: Framing = WHOLE,
-    keeps_views: bool = True,
+    keeps_photo: bool = True,
     working_scale: float | None = 1.0,
 ) -> Restoration:
     return Restoration(
@@ -39,7 +39,7 @@ def make_restoration(
         framing=framing,
         announce=announced.append,
         advance=lambda share: None,
-        keeps_views=keeps_views,
+        keeps_photo=keeps_photo,
     )
 
 
@@ -165,13 +165,18 @@ def test_the_map_of_defocus_is_written_beside_the_result(tmp_path: Path, dual_cr
         assert any("radius of the blur, not disparity" in warning for warning in written.warnings) == warned
 
 
-def test_views_that_nobody_looks_at_again_are_let_go_before_writing(tmp_path: Path, dual_cr2: Path) -> None:
-    keeping = make_restoration([], weights=write_gkmnet(tmp_path / "w.safetensors"))
+def test_a_photo_that_nobody_looks_at_again_makes_way_for_its_result(tmp_path: Path, dual_cr2: Path) -> None:
+    weights = write_gkmnet(tmp_path / "w.safetensors", added=ADDED)
+    keeping = make_restoration([], weights=weights)
     photo = keeping.read(Capture((dual_cr2,)))
-    assert keeping.process(photo).photo.is_dual
-    lean = make_restoration([], weights=tmp_path / "w.safetensors", keeps_views=False)
+    before = photo.base.copy()
+    kept = keeping.process(photo)
+    assert kept.photo is photo
+    np.testing.assert_array_equal(photo.base, before)
+    keeping.write(kept, (tmp_path / "b.tif",))
+    lean = make_restoration([], weights=weights, keeps_photo=False)
     result = lean.process(photo)
+    assert result.restored.image is result.photo.base is photo.base
     assert (result.photo.left, result.photo.right) == (None, None)
     lean.write(result, (tmp_path / "a.tif",))
-    keeping.write(keeping.process(photo), (tmp_path / "b.tif",))
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()

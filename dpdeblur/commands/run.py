@@ -176,7 +176,7 @@ def run(
                 announce=reporter.say,
                 advance=reporter.advance,
                 examine=examine,
-                keeps_views=defocus_map or examine is not None,
+                keeps_photo=defocus_map or examine is not None,
             )
 
         marker = mark_run(framing, read_options, strength=strength, scale=scale, profile=profile)

@@ -37,13 +37,27 @@ def from_linear_srgb(photo: Photo, linear: Image) -> Image:
     return np.asarray(linear @ np.linalg.inv(photo.colour.to_linear_srgb).T, np.float32)
 
 
-def mix_gray(photo: Photo, images: tuple[Image, ...]) -> Image:
-    """The mean light of a photo's pictures over their colours, (H, W, 1) linear, by strips."""
-    gray = np.empty((*images[0].shape[:2], 1), np.float32)
-    for rows in list_strips(slice(0, len(gray)), gray.shape[1]):
-        part = to_linear_srgb(photo, mean_views(tuple(image[rows] for image in images)))
-        part.mean(axis=2, keepdims=True, out=gray[rows])
-    return gray
+@dataclasses.dataclass(frozen=True)
+class GrayMix:
+    """The mean light of a photo's pictures over their colours, (H, W, 1) linear, made when its rows are asked for.
+
+    Attributes:
+        photo: The photo.
+        images: One or two pictures of it, (H, W, C) in the photo's primaries.
+    """
+
+    photo: Photo
+    images: tuple[Image, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, 1)."""
+        return (*self.images[0].shape[:2], 1)
+
+    def __getitem__(self, rows: slice) -> Image:
+        """(rows, W, 1) float32."""
+        part = mean_views(tuple(image[rows] for image in self.images))
+        return np.asarray(to_linear_srgb(self.photo, part).mean(axis=2, keepdims=True), np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,24 +89,25 @@ def encode_picture(linear: Image) -> Image:
     return np.clip(encode_srgb(linear), 0, 1)
 
 
-def apply_change(photo: Photo, size: tuple[int, int], bands: Iterable[Image], strength: float) -> Image:
+def apply_change(
+    photo: Photo, size: tuple[int, int], bands: Iterable[Image], strength: float
+) -> Iterator[tuple[slice, Image]]:
     """Add a predicted change to the photo itself.
 
     The change is a difference of sRGB-encoded values, so it is added there, and only the difference that it makes in
     linear light goes back to the photo's own primaries: where nothing changes, the photo's values stay as they are.
 
     Args:
-        photo: Its `base` is changed.
+        photo: Its `base` is looked at; a strip of it may be overwritten once its own was yielded.
         size: Height and width of the change, at the working scale.
         bands: The change from the top on, (rows, w, 3) each.
         strength: Factor on the change.
 
-    Returns:
-        (H, W, C) float32 linear in the photo's primaries.
+    Yields:
+        Rows from the top on, and what they become: (rows, W, C) float32 linear in the photo's primaries.
     """
     height, width, channels = photo.base.shape
     back = np.linalg.inv(photo.colour.to_linear_srgb).T.astype(np.float32)
-    image = np.empty_like(photo.base)
     if channels == 1:
         bands = (band.mean(axis=2, keepdims=True) for band in bands)
     for rows, part in _enlarge_bands(bands, size, (height, width)):
@@ -102,8 +117,7 @@ def apply_change(photo: Photo, size: tuple[int, int], bands: Iterable[Image], st
         difference = decode_srgb(encoded + strength * part) - decode_srgb(encoded)
         if channels == 3 and seen is not base:
             difference = difference @ back
-        np.add(base, difference, out=image[rows])
-    return image
+        yield rows, np.add(base, difference, out=difference)
 
 
 def _enlarge_bands(

@@ -20,7 +20,7 @@ from dpdeblur.errors import NoSecondViewError, OutOfMemoryError
 from dpdeblur.framing import Crop, crop_photo
 from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Photo
-from dpdeblur.restoration.change import Sight, apply_change, encode_picture, from_linear_srgb, mean_views, mix_gray
+from dpdeblur.restoration.change import GrayMix, Sight, apply_change, encode_picture, from_linear_srgb, mean_views
 from dpdeblur.restoration.devices import choose_device, choose_precision, measure_free_bytes
 from dpdeblur.restoration.memory import tune_allocator
 from dpdeblur.restoration.runner import TileRunner
@@ -64,7 +64,8 @@ class Restored:
     """A restored photo.
 
     Attributes:
-        image: (H, W, C) float32, linear light in the photo's primaries.
+        image: (H, W, C) float32, linear light in the photo's primaries; the photo's own array if it was restored in
+            place.
         working_scale: The scale at which the network worked.
         tile_px: The longer side of its tiles.
         precision: What it computed in.
@@ -108,7 +109,12 @@ class Restorer:
         self._needs = _Needs(overlap_px=overlap_px, multiple=network.size_multiple, smallest=network.min_size)
 
     def restore(
-        self, photo: Photo, advance: Callable[[float], None] = lambda share: None, part: Crop | None = None
+        self,
+        photo: Photo,
+        advance: Callable[[float], None] = lambda share: None,
+        part: Crop | None = None,
+        *,
+        in_place: bool = False,
     ) -> Restored:
         """Restore a photo or a part of it.
 
@@ -116,6 +122,9 @@ class Restorer:
             photo: With both views if the network needs two; a single-image network takes their mean.
             advance: Told the share of the work done since the last call.
             part: What of it, or None for the whole. The part is worked on at the whole photo's scale.
+            in_place: Put the result into the array `photo.base` where it can be written to, which spares the memory of
+                another picture. Where memory runs out half way, a network that restores `base` itself sees, above the
+                row reached, what is restored already.
 
         Raises:
             NoSecondViewError: The network needs two views and the photo has one.
@@ -125,7 +134,7 @@ class Restorer:
         images = self._collect_images(photo)
         scale = 1.0
         if not self.card.released:
-            scale = self.settings.working_scale or choose_scale(mix_gray(photo, images), self.card.fitting_radius_px)
+            scale = self.settings.working_scale or choose_scale(GrayMix(photo, images), self.card.fitting_radius_px)
         if part is not None:
             photo = crop_photo(photo, part)
             images = self._collect_images(photo)
@@ -133,7 +142,7 @@ class Restorer:
         size = (photo.base.shape[0], photo.base.shape[1])
         if self.card.released:
             sight = Sight(photo, images, size, is_mixed)
-            return self._restore_released(sight, advance)
+            return self._restore_released(sight, advance, in_place)
         sight = Sight(photo, images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), is_mixed)
 
         def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
@@ -142,10 +151,10 @@ class Restorer:
             finish = runner.start(encoded)
             return lambda: finish() - seen
 
-        def collect(changes: Iterator[Image]) -> Image:
+        def apply(changes: Iterator[Image]) -> Iterator[tuple[slice, Image]]:
             return apply_change(photo, sight.size, changes, self.settings.strength)
 
-        return self._run(sight, start, collect, scale, advance)
+        return self._run(sight, start, apply, scale, advance, in_place)
 
     def _collect_images(self, photo: Photo) -> tuple[Image, ...]:
         """What of a photo the network sees, in the photo's primaries."""
@@ -159,31 +168,31 @@ class Restorer:
             )
         return (photo.base,)
 
-    def _restore_released(self, sight: Sight, advance: Callable[[float], None]) -> Restored:
+    def _restore_released(self, sight: Sight, advance: Callable[[float], None], in_place: bool) -> Restored:
         """The authors' picture itself, at native scale, whole where memory allows."""
         photo = sight.photo
 
         def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
             return runner.start(tuple(encode_picture(view) for view in views))
 
-        def collect(pictures: Iterator[Image]) -> Image:
-            image, top = np.empty_like(photo.base), 0
+        def apply(pictures: Iterator[Image]) -> Iterator[tuple[slice, Image]]:
+            top = 0
             for picture in pictures:
-                image[top : top + len(picture)] = from_linear_srgb(photo, decode_srgb(picture))
+                yield slice(top, top + len(picture)), from_linear_srgb(photo, decode_srgb(picture))
                 top += len(picture)
-            return image
 
-        return self._run(sight, start, collect, 1.0, advance)
+        return self._run(sight, start, apply, 1.0, advance, in_place)
 
     def _run(
         self,
         sight: Sight,
         start: Callable[[tuple[Image, ...], TileRunner], Callable[[], Image]],
-        collect: Callable[[Iterator[Image]], Image],
+        apply: Callable[[Iterator[Image]], Iterator[tuple[slice, Image]]],
         scale: float,
         advance: Callable[[float], None],
+        in_place: bool,
     ) -> Restored:
-        """Run the network over tiles; on running out of memory halve them and start again."""
+        """Run the network over tiles; on running out of memory halve them, and keep the rows that are finished."""
         network = self._network
         runner = TileRunner(network, self._device, self.precision)
         progress = _Progress(advance)
@@ -199,6 +208,8 @@ class Restorer:
                 f"even small tiles take about {self.estimate_bytes(plan) // 10**6} MB, more than was allowed"
             )
         planned = plan.tile
+        base = sight.photo.base
+        image, done = base if in_place and base.flags.writeable else np.empty_like(base), 0
         while True:
             progress.restart()
 
@@ -206,7 +217,10 @@ class Restorer:
                 return start(sight.cut(top, left, tile), runner)
 
             try:
-                image = collect(process_tiles(sight.size, plan, start_tile, progress.advance))
+                for rows, part in apply(process_tiles(sight.size, plan, start_tile, progress.advance)):
+                    # of rows that are done, in place, `part` was made from their result
+                    image[max(rows.start, done) : rows.stop] = part[max(0, done - rows.start) :]
+                    done = max(done, rows.stop)
                 break
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
@@ -245,7 +259,7 @@ class Restorer:
         return fit_tiles(size, area_px=area_px, largest_px=largest_px, row_weight=row_weight, **self._needs)
 
     def estimate_bytes(self, plan: TilePlan) -> int:
-        """What restoring by a plan takes beyond the photo and its result, by the network's own measure."""
+        """What restoring in place by a plan takes beyond the photo, by the network's own measure."""
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
         return OVERHEAD_BYTES + round(count_kept_px(plan.tile, plan.canvas[1], row_weight) * self._bytes_per_px)
 

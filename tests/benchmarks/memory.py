@@ -12,10 +12,9 @@ program does, it runs without glibc's caches of threads; `--caches` leaves them 
 What is reported, in millions of bytes:
 
 - `photo`: what the decoded photo holds, float32: the picture, and the left and the right view where they are used.
-- `result`: the restored picture, float32, which goes to the writer.
 - `peak`: the highest resident memory while restoring, less that of the process when it had loaded the weights and held
-  the decoded photo, less the result. It includes the network's maps, all bands and strips, and what torch loads or
-  compiles the first time. "Beyond the photo" without taking off the result is `peak` + `result`.
+  the decoded photo. It includes the network's maps, all bands and strips, and what torch loads or compiles the first
+  time. The result takes the place of the photo, as in the program.
 - `model`: what the program expected when it planned the tiles: their pixels times what the network declares for one,
   and what all tiles share.
 
@@ -108,7 +107,7 @@ def run_once(name: str, megapixels: float, precision: str, is_blurred: bool) -> 
     before = read_resident("VmRSS")
     wall, processor = time.perf_counter(), time.process_time()
     with watch_plans() as plans:
-        restored = restorer.restore(photo)
+        restored = restorer.restore(photo, in_place=True)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     pixels = photo.base.shape[0] * photo.base.shape[1]
     return {
@@ -118,8 +117,7 @@ def run_once(name: str, megapixels: float, precision: str, is_blurred: bool) -> 
         "working_scale": restored.working_scale,
         "tile_px": restored.tile_px,
         "photo_bytes": photo_bytes,
-        "result_bytes": restored.image.nbytes,
-        "peak_bytes": read_resident("VmHWM") - before - restored.image.nbytes,
+        "peak_bytes": read_resident("VmHWM") - before,
         "model_bytes": restorer.estimate_bytes(plans[-1]),
         "seconds_per_megapixel": wall / pixels * 1e6,
         "cpu_seconds_per_megapixel": processor / pixels * 1e6,
@@ -146,10 +144,10 @@ def run_several(runs: int, *arguments: Any) -> dict[str, Any]:
 
 def print_row(row: dict[str, Any], reference: dict[str, Any]) -> None:
     """Print one run beside that with 8 megapixels."""
-    megabytes = {key: row[f"{key}_bytes"] / 1e6 for key in ("photo", "result", "peak", "model")}
+    megabytes = {key: row[f"{key}_bytes"] / 1e6 for key in ("photo", "peak", "model")}
     print(
         f"{row['network']:7} {row['precision']} {row['megapixels']:6.2f} {row['working_scale']:6.3f}"
-        f" {row['tile_px']:5} {megabytes['photo']:6.0f} {megabytes['result']:6.0f} {megabytes['peak']:6.0f}"
+        f" {row['tile_px']:5} {megabytes['photo']:6.0f} {megabytes['peak']:6.0f}"
         f" {row['peak_bytes'] / reference['peak_bytes']:5.2f} {megabytes['model']:6.0f}"
         f" {row['seconds_per_megapixel']:6.2f} {row['seconds_per_megapixel'] / reference['seconds_per_megapixel']:5.2f}"
         f" {row['cpu_seconds_per_megapixel']:6.2f}"
@@ -175,7 +173,7 @@ def main() -> None:
         print(json.dumps(run_once(options.network[0], options.megapixels[0], options.precision[0], options.blurred)))
         return
     rows: list[dict[str, Any]] = []
-    print("network prec  Mpx    scale  tile  photo result   peak   / 8  model  s/Mpx   / 8  cpu s   / 8  all peaks")
+    print("network prec  Mpx    scale  tile  photo   peak   / 8  model  s/Mpx   / 8  cpu s   / 8  all peaks")
     for name in options.network:
         for precision in options.precision:
             settings = precision, options.blurred, options.caches

@@ -11,8 +11,7 @@ import pytest
 from dpdeblur.colour.spaces import ADOBE_RGB, PROPHOTO, SRGB, ColourSpace
 from dpdeblur.photo import Image, Photo
 from dpdeblur.restoration import change as change_module
-from dpdeblur.restoration import tiling
-from dpdeblur.restoration.change import Sight, encode_picture, from_linear_srgb, mean_views, mix_gray, to_linear_srgb
+from dpdeblur.restoration.change import GrayMix, Sight, encode_picture, from_linear_srgb, mean_views, to_linear_srgb
 
 
 def _encode(linear: Image) -> Image:
@@ -31,7 +30,9 @@ def _photo(base: Image, colour: ColourSpace = SRGB) -> Photo:
 def apply_change(photo: Photo, change: Image, strength: float, rows: int = 7) -> Image:
     """Apply a change that comes in bands of a few rows, as it comes from the tiles."""
     bands = [change[top : top + rows] for top in range(0, len(change), rows)]
-    return change_module.apply_change(photo, (change.shape[0], change.shape[1]), bands, strength)
+    parts = list(change_module.apply_change(photo, (change.shape[0], change.shape[1]), bands, strength))
+    assert [rows.start for rows, _ in parts] == [0, *(rows.stop for rows, _ in parts[:-1])]
+    return np.concatenate([part for _, part in parts])
 
 
 def _random(*shape: int) -> Image:
@@ -69,12 +70,12 @@ def test_a_gray_photo_takes_the_mean_of_the_colours() -> None:
     np.testing.assert_allclose(from_linear_srgb(_photo(_random(1, 1, 1)), colours), 0.3, rtol=1e-6)
 
 
-@pytest.mark.parametrize("strip_px", [40, 2**19])
-def test_gray_is_the_mean_of_views_and_colours_in_srgb(monkeypatch: pytest.MonkeyPatch, strip_px: int) -> None:
-    monkeypatch.setattr(tiling, "_STRIP_PX", strip_px)
+def test_gray_is_the_mean_of_views_and_colours_in_srgb() -> None:
     left, right = _random(23, 9, 3), _random(23, 9, 3)[::-1]
     expected = ((left + right) / 2 @ ADOBE_RGB.to_linear_srgb.T).mean(axis=2, keepdims=True)
-    np.testing.assert_allclose(mix_gray(_photo(left, ADOBE_RGB), (left, right)), expected, rtol=0, atol=1e-6)
+    gray = GrayMix(_photo(left, ADOBE_RGB), (left, right))
+    assert gray.shape == expected.shape
+    np.testing.assert_allclose(gray[5:20], expected[5:20], rtol=0, atol=1e-6)
 
 
 def test_a_tile_is_seen_as_the_whole_is_there() -> None:

@@ -21,7 +21,7 @@ from dpdeblur.errors import DpDeblurError, NoSecondViewError
 from dpdeblur.networks import K3DN_SIZES, NETWORKS, NetworkSpec
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image, Photo
-from dpdeblur.restoration import inference
+from dpdeblur.restoration import inference, tiling
 from dpdeblur.restoration.inference import Restored, Restorer, Settings
 from dpdeblur.restoration.tiling import plan_tiles, process_tiles
 from dpdeblur.weights import WEIGHTS_FOLDER, Card, load_weights, save_weights
@@ -65,8 +65,13 @@ def restore_with(
         path = tmp_path / "fake.safetensors"
         save_weights(path, "fake", network(), Card("fake", released=released))
 
-        def restore(photo: Photo, advance: Callable[[float], None] = lambda share: None, **settings: Any) -> Restored:
-            return Restorer(path, Settings(device="cpu", **settings)).restore(photo, advance)
+        def restore(
+            photo: Photo,
+            advance: Callable[[float], None] = lambda share: None,
+            in_place: bool = False,
+            **settings: Any,
+        ) -> Restored:
+            return Restorer(path, Settings(device="cpu", **settings)).restore(photo, advance, in_place=in_place)
 
         return restore
 
@@ -288,6 +293,57 @@ def test_out_of_memory_halves_the_tiles_and_goes_on(restore_with: Any, error: Ca
     assert restored.warnings == ("out of memory: went on with tiles of 48 pixels",)
     np.testing.assert_allclose(_encode(restored.image) - _encode(base), 0.0625, rtol=0, atol=HALF_CODE)
     assert sum(shares) == pytest.approx(1)
+
+
+def _sharpen(picture: Tensor) -> Tensor:
+    """A change that depends on the rows above and below."""
+    return picture + 0.2 * (2 * picture - torch.roll(picture, 3, 2) - torch.roll(picture, -3, 2))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.61, 0.2])
+@pytest.mark.parametrize(("channels", "is_dual"), [(3, False), (1, False), (3, True)])
+def test_in_place_a_photo_becomes_what_it_becomes_elsewhere(
+    restore_with: Any, monkeypatch: pytest.MonkeyPatch, scale: float, channels: int, is_dual: bool
+) -> None:
+    monkeypatch.setattr(tiling, "_STRIP_PX", 4 * 170)
+    base = _random(210, 170, channels, low=0.2)
+    views = (_random(210, 170, channels, seed=1), _random(210, 170, channels, seed=2)) if is_dual else (None, None)
+    restore = restore_with(_sharpen)
+    options: dict[str, Any] = {"working_scale": scale, "tile_px": 48, "precision": "fp32"}
+    expected = restore(_photo(base.copy(), *views), **options).image
+    restored = restore(_photo(base, *views), in_place=True, **options)
+    assert restored.image is base
+    np.testing.assert_array_equal(base, expected)
+
+
+def test_in_place_a_network_that_gives_its_own_picture_gives_the_same(restore_with: Any) -> None:
+    base = _random(150, 60, 3, low=0.2)
+    restore = restore_with(_sharpen, released=True)
+    expected = restore(_photo(base.copy()), tile_px=48).image
+    assert restore(_photo(base), tile_px=48, in_place=True).image is base
+    np.testing.assert_array_equal(base, expected)
+
+
+def test_a_photo_that_cannot_be_written_to_is_not_restored_in_place(restore_with: Any) -> None:
+    base = _random(40, 50, 3)
+    base.flags.writeable = False
+    image = restore_with(lambda picture: picture + 0.0625)(_photo(base), working_scale=1, in_place=True).image
+    np.testing.assert_allclose(_encode(image) - _encode(base), 0.0625, rtol=0, atol=HALF_CODE)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_out_of_memory_half_way_changes_no_row_twice(restore_with: Any, in_place: bool) -> None:
+    calls = itertools.count()
+
+    def fail_late(picture: Tensor) -> Tensor:
+        if next(calls) == 7:
+            raise torch.OutOfMemoryError("late")
+        return picture + 0.0625
+
+    base = _random(200, 60, 3)
+    restored = restore_with(fail_late)(_photo(base.copy()), working_scale=1, tile_px=48, in_place=in_place)
+    assert restored.warnings == ("out of memory: went on with tiles of 32 pixels",)
+    np.testing.assert_allclose(_encode(restored.image) - _encode(base), 0.0625, rtol=0, atol=HALF_CODE)
 
 
 #: A program that restores a picture in one tile, within so many bytes beyond what it has mapped by then.

@@ -1,10 +1,13 @@
 """The estimate of blur against discs of known radius."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 
-from dpdeblur.restoration.scale import choose_scale, estimate_blur_radius
+from dpdeblur.restoration import tiling
+from dpdeblur.restoration.scale import choose_scale, estimate_blur_radius, map_blur_radius
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +45,26 @@ def test_twice_the_blur_halves_the_scale(sharp: np.ndarray):
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 700, 1), (30, 30, 3)])
 def test_pictures_too_small_to_tell_are_taken_as_sharp(shape: tuple[int, ...]):
     assert choose_scale(np.full(shape, 0.5, np.float32), 3.0) == 1.0
+
+
+@pytest.mark.parametrize("size", [(900, 900), (899, 455)])
+def test_a_picture_is_measured_by_strips_as_it_is_whole(
+    sharp: np.ndarray, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+):
+    noise = np.random.default_rng(1).normal(0, 0.01, (*size, 1)).astype(np.float32)
+    blurred = _blur(sharp, 4.0)[: size[0], : size[1]] + noise
+    monkeypatch.setattr(tiling, "_STRIP_PX", 2 * blurred.size)
+    whole = map_blur_radius(blurred)
+    monkeypatch.setattr(tiling, "_STRIP_PX", 37 * size[1])
+    for by_strips, expected in zip(map_blur_radius(blurred), whole, strict=True):
+        np.testing.assert_allclose(by_strips, expected, rtol=1e-4, atol=0)
+
+
+def test_a_large_picture_is_measured_with_little_memory_beyond_itself(sharp: np.ndarray):
+    large = np.tile(_blur(sharp, 4.0), (5, 5, 1))
+    estimate_blur_radius(sharp)
+    tracemalloc.start()
+    estimate_blur_radius(large)
+    # OpenCV's own results are numpy's: half the size and its Gaussian, each a quarter, and strips
+    assert tracemalloc.get_traced_memory()[1] < 0.75 * large.nbytes
+    tracemalloc.stop()
