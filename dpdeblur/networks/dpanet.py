@@ -168,7 +168,6 @@ class DPANet(Network):
         self.stem = stem
         self.size_multiple = (16 * stem, 16 * stem)
         self.min_size = self.size_multiple
-        self.overlap_px = 64 * stem
         # measured at widths 64, 32 and 16, and at 16 with a stem of 2
         self.bytes_per_px = (2100 + 30 * width) // stem**2
         self.half_bytes_per_px = (2200 + 12 * width) // stem**2

@@ -149,7 +149,7 @@ class GKMNet(Network):
     views = 1
     size_multiple = (16, 16)
     min_size = (16, 16)
-    overlap_px = 64
+    overlap_px = 48
     largest_tile_px = 320
     bytes_per_px = 860
     half_bytes_per_px = 700  # the mixture stays in float32
