@@ -13,7 +13,7 @@ from dpdeblur import __version__
 from dpdeblur.commands import compare, info, manual, run, simulate, split, train, weights
 from dpdeblur.commands.eval import evaluate
 from dpdeblur.commands.examples import attach_examples
-from dpdeblur.commands.restart import restart_without_caches
+from dpdeblur.commands.restart import restart_with_tunables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +56,7 @@ def main() -> None:
     for two small photos.
     """
     if sys.argv[1:2] in (["run"], ["eval"]):  # what runs a network
-        restart_without_caches()
+        restart_with_tunables()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: nobody listens

@@ -170,7 +170,7 @@ class DPANet(Network):
         self.min_size = self.size_multiple
         # measured at widths 64, 32 and 16, and at 16 with a stem of 2
         self.bytes_per_px = (2100 + 30 * width) // stem**2
-        self.half_bytes_per_px = (2200 + 12 * width) // stem**2
+        self.half_bytes_per_px = (1950 + 12 * width) // stem**2
         self.channel_order = "bgr" if released else "rgb"
         channels = [width * factor for factor in STAGES]
         self.features = PyramidFeatures(width, 3 * stem**2)

@@ -33,7 +33,7 @@ CPU_BUDGET_BYTES = 480_000_000
 #: Of it, what torch loads and compiles the first time, and strips; measured.
 OVERHEAD_BYTES = 60_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
-ROW_BYTES_PER_PX = 10
+ROW_BYTES_PER_PX = 15
 
 
 @dataclasses.dataclass(frozen=True)

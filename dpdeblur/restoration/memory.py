@@ -26,8 +26,8 @@ _LITTLE_BYTES = 4 * 2**30
 #: From malloc.h: how much may lie free at the heap's end, by how much it grows, and from how many bytes on something is
 #: a mapping of its own instead.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-#: The most that glibc takes for that.
-_MOST_KEPT_BYTES = 2**25
+#: Larger maps would leave gaps that the next tile's do not fit, in each run others; smaller ones come too often.
+_MOST_KEPT_BYTES = 2**23
 #: Where the system does not tell.
 _GUESS_BYTES = 4 * 2**30
 
@@ -45,7 +45,8 @@ def tune_allocator(root: Path = Path("/")) -> None:
     """Have glibc keep the memory of a network's maps from tile to tile, or where `ulimit -v` leaves little, give it up.
 
     By itself it returns large arrays to the system as soon as they are freed, and to get and clear them anew for every
-    layer takes a third of the networks' time. Arrays of more than 32 MiB, such as whole photos, go back all the same.
+    layer takes a third of the networks' time. Arrays from 8 MiB on go back all the same; in huge pages, which the
+    program asks for when it starts, that takes hardly any time.
 
     Under a limit on the address space, what is kept would fall into pieces too small for the next tile, and be out of
     reach for oneDNN, which takes the memory for its code from the system: there everything from 1 MiB goes back.

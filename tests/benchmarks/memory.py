@@ -1,13 +1,14 @@
 """What restoring a photo takes beyond the photo, by its size: memory and time of each shipped network.
 
     python tests/benchmarks/memory.py [--network gkmnet ...] [--megapixels 2 8 30] [--precision auto] [--runs 3]
-        [--caches] [--json FILE]
+        [--untuned] [--json FILE]
 
 Each run is a process of its own, which takes the program's path (`Restorer`, with its default settings) on a synthetic
 photo: sharp discs of all sizes, so that the network works at the photo's own size, the dearest case; `--blurred`
 softens them, so that it works at about a third. A network of two views gets both. What the allocator loses between the
-network's maps differs from run to run, so of `--runs` the one with the middle peak is shown, and all peaks. As the
-program does, it runs without glibc's caches of threads; `--caches` leaves them on, as in a program that uses dpdeblur.
+network's maps differs from run to run, so of `--runs` the one with the middle peak is shown, and all peaks. It runs
+with glibc's settings that the program starts itself with; `--untuned` leaves them off, as in a program that uses
+dpdeblur.
 
 What is reported, in millions of bytes:
 
@@ -42,6 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
+from dpdeblur.commands.restart import TUNABLES  # noqa: E402
 from dpdeblur.networks import NETWORKS  # noqa: E402
 from dpdeblur.photo import Image, Photo  # noqa: E402
 from dpdeblur.restoration import inference, tiling  # noqa: E402
@@ -124,13 +126,13 @@ def run_once(name: str, megapixels: float, precision: str, is_blurred: bool) -> 
     }
 
 
-def run_apart(name: str, megapixels: float, precision: str, is_blurred: bool, has_caches: bool) -> dict[str, Any]:
+def run_apart(name: str, megapixels: float, precision: str, is_blurred: bool, is_tuned: bool) -> dict[str, Any]:
     """Restore one photo in a process of its own."""
     options = ["--blurred"] if is_blurred else []
     command = [sys.executable, __file__, "--once", "--network", name, "--megapixels", f"{megapixels:g}"]
     command += ["--precision", precision, *options]
     # as the program itself does before it starts (dpdeblur/commands/restart.py)
-    environment = os.environ if has_caches else os.environ | {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    environment = os.environ | {"GLIBC_TUNABLES": TUNABLES} if is_tuned else os.environ
     result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -165,7 +167,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["auto"], choices=["auto", "fp32", "bf16"])
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured")
     parser.add_argument("--blurred", action="store_true", help="a photo that is worked on at a smaller scale")
-    parser.add_argument("--caches", action="store_true", help="leave glibc's caches of threads on")
+    parser.add_argument("--untuned", action="store_true", help="leave glibc's settings as they are")
     parser.add_argument("--once", action="store_true", help="one run in this process, its figures as JSON")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
@@ -176,7 +178,7 @@ def main() -> None:
     print("network prec  Mpx    scale  tile  photo   peak   / 8  model  s/Mpx   / 8  cpu s   / 8  all peaks")
     for name in options.network:
         for precision in options.precision:
-            settings = precision, options.blurred, options.caches
+            settings = precision, options.blurred, not options.untuned
             found = [run_several(options.runs, name, size, *settings) for size in options.megapixels]
             nearest = min(found, key=lambda row: abs(row["megapixels"] - REFERENCE_MEGAPIXELS))
             for row in found:
