@@ -489,8 +489,8 @@ def test_automatic_tiles_are_no_longer_than_the_network_wants_them(restore_with:
 def test_where_not_even_small_tiles_keep_within_the_memory_allowed_a_warning_says_so(restore_with: Any) -> None:
     restore = restore_with(lambda picture: picture, size_multiple=(48, 32), min_size=(48, 32))
     photo = _photo(_random(150, 200, 3))
-    # 48 x 32 pixels of 1000 bytes, and a row of them of 10 bytes a pixel
-    assert restore(photo, working_scale=1, max_memory_bytes=1_650_000).warnings == ()
+    # 48 x 32 pixels of 1000 bytes, and a row of them of 15 bytes a pixel
+    assert restore(photo, working_scale=1, max_memory_bytes=1_700_000).warnings == ()
     (warning,) = restore(photo, working_scale=1, max_memory_bytes=1_500_000).warnings
     assert warning == "even small tiles take about 1 MB, more than was allowed"
     # tiles that were asked for are obeyed
