@@ -168,6 +168,7 @@ class Restoration:
                 self._read_options,
                 strength=settings.strength,
                 scale=settings.working_scale,
+                ensemble=settings.ensemble,
                 profile=options.profile,
             ),
             f"network {card.network}, weights {abbreviate_hash(card.sha256)}, strength {strength:g},"
@@ -192,6 +193,7 @@ class Restoration:
             "device": result.restorer.device,
             "precision": restored.precision,
             "strength": strength,
+            "ensemble": settings.ensemble,
             "working_scale": restored.working_scale,
             "tile_px": restored.tile_px,
             "clipped_share": photo.clipped_share,

@@ -12,7 +12,13 @@ from dpdeblur.readers import ReadOptions
 
 
 def mark_run(
-    framing: Framing, options: ReadOptions, *, strength: float = 1.0, scale: float | None = None, profile: str | None
+    framing: Framing,
+    options: ReadOptions,
+    *,
+    strength: float = 1.0,
+    scale: float | None = None,
+    ensemble: bool = False,
+    profile: str | None,
 ) -> str:
     """Say what `run` is asked to make of a photo, in a line that differs where the results would.
 
@@ -23,6 +29,7 @@ def mark_run(
         options: How bare files are to be understood.
         strength: How much of the change is applied.
         scale: The size at which the network works, or None.
+        ensemble: Whether it works on the photo's mirror images too.
         profile: The colour space asked for, or None.
 
     Raises:
@@ -35,6 +42,8 @@ def mark_run(
         words.append(f"strength={strength:g}")
     if scale is not None:
         words.append(f"scale={scale:g}")
+    if ensemble:
+        words.append("ensemble")
     if profile is not None:
         words.append(f"profile={profile}")
     return " ".join([*words, *describe_reading(options, framing)])

@@ -133,6 +133,8 @@ def _describe_work(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "Network", f"{details['network']} ({str(details['weights'])[:12]})"
     yield "Working scale", f"{details['working_scale']:.3g}"
     yield "Strength", f"{details['strength']:g}"
+    if details["ensemble"]:
+        yield "Ensemble", "mean of four mirror images"
     yield "Device", f"{details['device']}, {details['precision']}"
     yield "Tiles", f"{details['tile_px']} px"
     if details["clipped_share"] is not None:

@@ -14,6 +14,7 @@ from dpdeblur.commands.options import (
     BlackLevel,
     Device,
     DryRun,
+    Ensemble,
     FilesFrom,
     KeepAspect,
     Linear,
@@ -102,6 +103,7 @@ def run(
             rich_help_panel=NETWORK,
         ),
     ] = None,
+    ensemble: Ensemble = False,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
@@ -169,6 +171,7 @@ def run(
                     strength=strength,
                     max_memory_bytes=max_memory,
                     working_scale=scale,
+                    ensemble=ensemble,
                 ),
                 model=model,
                 weights=weights,
@@ -179,7 +182,7 @@ def run(
                 keeps_photo=defocus_map or examine is not None,
             )
 
-        marker = mark_run(framing, read_options, strength=strength, scale=scale, profile=profile)
+        marker = mark_run(framing, read_options, strength=strength, scale=scale, ensemble=ensemble, profile=profile)
         endings = (_SUFFIXES[format_name], *(["_defocus.tif"] if defocus_map else []))
         code = work_through(
             Selection(photos, recursive, files_from, null, twins, shard),

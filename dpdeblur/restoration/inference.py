@@ -8,6 +8,7 @@ the light and detail that the views, or the reduction, do not have.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypedDict
@@ -23,7 +24,7 @@ from dpdeblur.photo import Image, Photo
 from dpdeblur.restoration.change import GrayMix, Sight, apply_change, encode_picture, from_linear_srgb, mean_views
 from dpdeblur.restoration.devices import choose_device, choose_precision, measure_free_bytes
 from dpdeblur.restoration.memory import tune_allocator
-from dpdeblur.restoration.runner import TileRunner
+from dpdeblur.restoration.runner import Start, TileRunner, start_ensemble
 from dpdeblur.restoration.scale import choose_scale
 from dpdeblur.restoration.tiling import TilePlan, count_kept_px, fit_tiles, plan_tiles, process_tiles
 from dpdeblur.weights import load_weights
@@ -48,6 +49,7 @@ class Settings:
         strength: Share of the predicted change that is applied, 0 to 1.
         max_memory_bytes: Memory that inference may take beyond the photo, or None.
         working_scale: Scale at which the network works, or None to fit the blur.
+        ensemble: Whether to average over the photo's four mirror images, see `start_ensemble`.
     """
 
     device: str = "auto"
@@ -57,6 +59,7 @@ class Settings:
     strength: float = 1.0
     max_memory_bytes: int | None = None
     working_scale: float | None = None
+    ensemble: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,10 +148,10 @@ class Restorer:
             return self._restore_released(sight, advance, in_place)
         sight = Sight(photo, images, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), is_mixed)
 
-        def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
+        def start(views: tuple[Image, ...], run: Start) -> Callable[[], Image]:
             encoded = tuple(encode_picture(view) for view in views)
             seen = encoded[0] if len(views) == 1 else encode_picture(mean_views(views))
-            finish = runner.start(encoded)
+            finish = run(encoded)
             return lambda: finish() - seen
 
         def apply(changes: Iterator[Image]) -> Iterator[tuple[slice, Image]]:
@@ -172,8 +175,8 @@ class Restorer:
         """The authors' picture itself, at native scale, whole where memory allows."""
         photo = sight.photo
 
-        def start(views: tuple[Image, ...], runner: TileRunner) -> Callable[[], Image]:
-            return runner.start(tuple(encode_picture(view) for view in views))
+        def start(views: tuple[Image, ...], run: Start) -> Callable[[], Image]:
+            return run(tuple(encode_picture(view) for view in views))
 
         def apply(pictures: Iterator[Image]) -> Iterator[tuple[slice, Image]]:
             top = 0
@@ -186,7 +189,7 @@ class Restorer:
     def _run(
         self,
         sight: Sight,
-        start: Callable[[tuple[Image, ...], TileRunner], Callable[[], Image]],
+        start: Callable[[tuple[Image, ...], Start], Callable[[], Image]],
         apply: Callable[[Iterator[Image]], Iterator[tuple[slice, Image]]],
         scale: float,
         advance: Callable[[float], None],
@@ -195,6 +198,7 @@ class Restorer:
         """Run the network over tiles; on running out of memory halve them, and keep the rows that are finished."""
         network = self._network
         runner = TileRunner(network, self._device, self.precision)
+        run = functools.partial(start_ensemble, runner.start) if self.settings.ensemble else runner.start
         progress = _Progress(advance)
         warnings: list[str] = []
         plan = self._fit(sight.size) if self.settings.tile_px is None else self._plan(sight.size, self.settings.tile_px)
@@ -214,7 +218,7 @@ class Restorer:
             progress.restart()
 
             def start_tile(top: int, left: int, tile: tuple[int, int] = plan.tile) -> Callable[[], Image]:
-                return start(sight.cut(top, left, tile), runner)
+                return start(sight.cut(top, left, tile), run)
 
             try:
                 for rows, part in apply(process_tiles(sight.size, plan, start_tile, progress.advance)):

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image
 from dpdeblur.restoration.devices import DTYPES
+
+#: Starts on encoded views, (h, w, 3) each, and returns what waits for the picture.
+Start = Callable[[tuple[Image, ...]], Callable[[], Image]]
+
+#: How a tile may be mirrored: top to bottom, left to right.
+_MIRRORS = ((False, False), (True, False), (False, True), (True, True))
 
 
 class TileRunner:
@@ -89,3 +96,38 @@ class TileRunner:
                 there.record_stream(self._downloads)
             arrival = self._downloads.record_event()
         return lambda: arrival.synchronize()
+
+
+def start_ensemble(start: Start, views: tuple[Image, ...]) -> Callable[[], Image]:
+    """Start on a tile and its mirror images; returns what waits for the mean of the pictures, mirrored back.
+
+    Geometric self-ensemble (Timofte, Rothe and Van Gool, "Seven ways to improve example-based single image super
+    resolution", CVPR 2016), without the quarter turns: views of a dual-pixel sensor differ along rows. Mirrored left to
+    right, the left view is a right one.
+
+    Args:
+        start: Starts on a tile.
+        views: One view, or left and right.
+    """
+    first = start(views)
+
+    def finish() -> Image:
+        wait, total = first, np.zeros_like(views[0])
+        for mirror, following in zip(_MIRRORS, (*_MIRRORS[1:], None), strict=True):
+            # the device works on the next one meanwhile
+            later = None if following is None else start(_mirror_views(views, following))
+            total += _mirror(wait(), mirror)
+            wait = later or wait
+        return total / np.float32(len(_MIRRORS))
+
+    return finish
+
+
+def _mirror_views(views: tuple[Image, ...], mirror: tuple[bool, bool]) -> tuple[Image, ...]:
+    mirrored = tuple(np.ascontiguousarray(_mirror(view, mirror)) for view in views)
+    return mirrored[::-1] if mirror[1] else mirrored
+
+
+def _mirror(image: Image, mirror: tuple[bool, bool]) -> Image:
+    rows, columns = (slice(None, None, -1 if is_mirrored else None) for is_mirrored in mirror)
+    return image[rows, columns]

@@ -80,7 +80,7 @@ def test_a_finished_photo_is_skipped_and_said_so(gkmnet: Path, tmp_path: Path) -
     assert result.stat().st_mtime_ns != before
 
 
-@pytest.mark.parametrize("change", ["weights", "strength", "scale", "profile", "keep-aspect", "photo"])
+@pytest.mark.parametrize("change", ["weights", "strength", "scale", "ensemble", "profile", "keep-aspect", "photo"])
 def test_what_changed_since_is_noticed_and_made_again_on_demand(
     gkmnet: Path, brighter: Path, tmp_path: Path, change: str
 ) -> None:
@@ -89,8 +89,8 @@ def test_what_changed_since_is_noticed_and_made_again_on_demand(
     assert run(gkmnet, tmp_path).code == 0
     results = [tmp_path / "deblurred" / f"{name}.tif" for name in "ab"]
     before = [path.read_bytes() for path in results]
-    options = {"strength": ["0.5"], "scale": ["0.5"], "profile": ["linear"], "keep-aspect": []}.get(change)
-    options = [] if options is None else [f"--{change}", *options]
+    values = {"strength": ["0.5"], "scale": ["0.5"], "profile": ["linear"]}.get(change, [])
+    options = [] if change in ("weights", "photo") else [f"--{change}", *values]
     weights = brighter if change == "weights" else gkmnet
     if change == "photo":
         write_tiff(tmp_path / "a.tif", draw_codes()[::-1])

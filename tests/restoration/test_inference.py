@@ -209,6 +209,18 @@ def test_bands_and_tiles_give_what_whole_pictures_give(restore_with: Any, colour
         np.testing.assert_allclose(restored.image[:, 8:], expected[:, 8:], rtol=0, atol=2e-6)
 
 
+def test_an_ensemble_averages_over_the_photos_mirror_images(restore_with: Any) -> None:
+    base = _random(32, 48, 3, low=0.2)
+    restore = restore_with(lambda picture: torch.roll(picture, 1, 3))
+    seen = _encode(base)
+    # twice rolled to the right, and of the mirror images twice to the left
+    expected = _decode((np.roll(seen, 1, axis=1) + np.roll(seen, -1, axis=1)) / 2)
+    image = restore(_photo(base), working_scale=1, ensemble=True, precision="fp32").image
+    np.testing.assert_allclose(image, expected, rtol=0, atol=2e-6)
+    single = restore(_photo(base), working_scale=1, precision="fp32").image
+    assert np.abs(single - expected).max() > 0.1
+
+
 def test_the_working_scale_fits_the_blur_unless_it_is_given(restore_with: Any) -> None:
     noise = np.random.default_rng(1).random((400, 400), np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), 12)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image
-from dpdeblur.restoration.runner import TileRunner
+from dpdeblur.restoration.runner import TileRunner, start_ensemble
 
 DEVICES = [
     "cpu",
@@ -102,3 +102,46 @@ def test_a_gpu_computes_what_the_cpu_does() -> None:
     waiting = [gpu.start((view,)) for view in views]
     for finish, picture in zip(waiting, expected, strict=True):
         np.testing.assert_allclose(finish(), picture, rtol=0, atol=2e-3)
+
+
+class Averaging(Network):
+    """A network of two views that does as it is told to the left and the right one."""
+
+    views = 2
+    value_offset = 0.0
+    channel_order = "rgb"
+
+    def __init__(self, act: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Take what to do."""
+        super().__init__()
+        self.act = act
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Do it."""
+        return self.act(left, right)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_ensemble_is_the_mean_over_mirror_images_whose_views_change_sides(device: str) -> None:
+    left, right = _draw(1), _draw(2)
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def act(first: Tensor, second: Tensor) -> Tensor:
+        seen.append((first.cpu().clone(), second.cpu().clone()))
+        return 0.5 * torch.roll(first, (1, 2), (2, 3)) + 0.25 * second
+
+    runner = TileRunner(Averaging(act), torch.device(device), "fp32")
+    picture = start_ensemble(runner.start, (left, right))()
+    # each mirror image as it would be typed in
+    expected = np.zeros_like(left)
+    flips = (lambda image: image, np.flipud, np.fliplr, lambda image: np.flipud(np.fliplr(image)))
+    for flip, (a, b) in zip(flips, ((left, right), (left, right), (right, left), (right, left)), strict=True):
+        expected += flip(0.5 * np.roll(flip(a), (1, 2), (0, 1)) + 0.25 * flip(b)) / 4
+    np.testing.assert_allclose(picture, expected, rtol=0, atol=1e-6)
+    assert len(seen) == 4
+    np.testing.assert_array_equal(seen[2][0][0].permute(1, 2, 0), right[:, ::-1])
+
+
+def test_an_ensemble_of_one_view_that_is_even_all_over_changes_nothing() -> None:
+    runner = TileRunner(Told(lambda picture: picture), torch.device("cpu"), "fp32")
+    np.testing.assert_allclose(start_ensemble(runner.start, (_draw(1),))(), _draw(1), rtol=0, atol=1e-6)
