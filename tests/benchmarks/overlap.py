@@ -142,6 +142,7 @@ def compare_with_serial(jobs: Sequence[Job], scale: float, rounds: int, worker: 
         framing=WHOLE,
         announce=print,
         advance=lambda share: None,
+        keeps_photo=False,
     )
     run_batch(jobs[:1], task, worker)
     times: dict[bool, list[float]] = {True: [], False: []}
