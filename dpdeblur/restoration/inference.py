@@ -32,7 +32,7 @@ from dpdeblur.weights import load_weights
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
 CPU_BUDGET_BYTES = 440_000_000
 #: Of it, what torch loads and compiles the first time, and strips; measured.
-OVERHEAD_BYTES = 60_000_000
+OVERHEAD_BYTES = 45_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
 ROW_BYTES_PER_PX = 15
 
