@@ -176,11 +176,28 @@ class K3DN(Network):
             skips.append(stage(lower(reduce(skips[-1], down, slope=SLOPE))))
         x = self.deblur_features(skips.pop(), vectors, reblur=reblur)
         for up, srp, stage in zip(self.ups, self.srp, self.decoders, strict=True):
+            upsampled = F.leaky_relu(up(x), SLOPE, inplace=True)
+            skip = skips.pop()
+            # in inference with half precision, the pair stays beside the features of the last stage
+            beside = None if torch.is_grad_enabled() or skip.dtype == upsampled.dtype else skip.clone()
             # a name of its own for each step would keep its map until the next
-            x = torch.cat([skips.pop(), F.leaky_relu(up(x), SLOPE, inplace=True)], dim=1)
-            x = srp(x)
-            x = stage(x)
-        return convolve_precisely(x, self.output).clamp(-1, 1)
+            x = torch.cat([skip if beside is None else skip.to(upsampled.dtype), upsampled], dim=1)
+            del upsampled
+            x = srp(x, beside)
+            for block in stage:
+                x = block(x, beside)
+        if beside is None:
+            return convolve_precisely(x, self.output).clamp(-1, 1)
+        return self._show(x, beside).clamp(-1, 1)
+
+    def _show(self, x: Tensor, picture: Tensor) -> Tensor:
+        """Convolve features to the result, and their first channels by the picture that they show."""
+        count = picture.shape[1]
+        weight = self.output.weight.clone()
+        weight[:, :count] = 0
+        change = F.conv2d(x, weight, padding=1)
+        with torch.autocast(x.device.type, enabled=False):
+            return change + F.conv2d(picture, self.output.weight[:, :count], padding=1)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Restore the all-in-focus image.

@@ -28,9 +28,35 @@ class Residual(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape; without gradients the result may stand where `x` stood."""
-        return convolve(convolve(x, self.first, slope=SLOPE), self.second, plus=x, overwrite=True)
+    def forward(self, x: Tensor, picture: Tensor | None = None) -> Tensor:
+        """Map (B, C, H, W) to the same shape; without gradients the result may stand where `x` stood.
+
+        With a `picture`, which `add_beside` explains, both are changed where they stand.
+        """
+        inner = convolve(x, self.first, slope=SLOPE)
+        if picture is not None:
+            return add_beside(x, picture, convolve(inner, self.second))
+        return convolve(inner, self.second, plus=x, overwrite=True)
+
+
+def add_beside(x: Tensor, picture: Tensor, change: Tensor) -> Tensor:
+    """Add a change to features whose first channels show a picture, and to that picture, where they stand.
+
+    Features of half precision would round a picture at each sum; beside it, they are told anew what it has become.
+
+    Args:
+        x: (B, C, H, W), in half precision.
+        picture: (B, c, H, W) in a higher one, the first channels of `x` before they were rounded.
+        change: (B, C, H, W).
+
+    Returns:
+        `x`.
+    """
+    count = picture.shape[1]
+    picture.add_(change[:, :count])
+    x.add_(change)
+    x[:, :count] = picture
+    return x
 
 
 def stack_residuals(channels: int, blocks: int) -> nn.Sequential:
@@ -40,7 +66,11 @@ def stack_residuals(channels: int, blocks: int) -> nn.Sequential:
 
 def _normalise(features: Tensor) -> Tensor:
     """Scale (B, C, H, W) so that every position's mean square is 1, but leave what is nearly nothing small."""
-    return features * torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-3)
+    with torch.autocast(features.device.type, enabled=False):
+        precision = torch.promote_types(features.dtype, torch.float32)
+        length = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=precision)
+        scale = torch.rsqrt(length.square() / features.shape[1] + 1e-3)
+        return features * scale.to(features.dtype)
 
 
 class SharpRegionPreservation(nn.Module):
@@ -57,14 +87,20 @@ class SharpRegionPreservation(nn.Module):
         self.residuals = stack_residuals(channels, blocks)
         self.leave = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, joined: Tensor) -> Tensor:
-        """Map skip and upsampled features, one after the other, (B, C, H, W), to the same shape."""
+    def forward(self, joined: Tensor, picture: Tensor | None = None) -> Tensor:
+        """Map skip and upsampled features, one after the other, (B, C, H, W), to the same shape.
+
+        With a `picture`, which `add_beside` explains, both are changed where they stand.
+        """
         x = lower(joined)
         kept = self._keep_by_bands(x) if works_in_bands(x) else self._weigh(x) * x
         del x
         entered = convolve(kept, self.enter)
         del kept
-        return convolve(self.residuals(entered), self.leave, plus=joined, overwrite=True)
+        refined = self.residuals(entered)
+        if picture is not None:
+            return add_beside(joined, picture, convolve(refined, self.leave))
+        return convolve(refined, self.leave, plus=joined, overwrite=True)
 
     def _weigh(self, x: Tensor) -> Tensor:
         """Say what of (B, C, H, W) is to be kept, from the similarities of each position with its neighbours."""

@@ -28,6 +28,32 @@ def test_it_starts_as_the_mean_of_the_views():
     torch.testing.assert_close(network(left, right), (left + right) / 2, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_the_pair_passes_unrounded(dtype: torch.dtype):
+    network = K3DN(base=4, blocks=2, psf_blocks=1, srp_blocks=1).eval()
+    left, right = (torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(i)) - 0.5 for i in (0, 1))
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        result = network(left, right)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, (left + right) / 2, atol=1e-6, rtol=0)
+
+
+def test_in_half_precision_the_change_is_kept_too():
+    torch.manual_seed(5)
+    network = K3DN(base=4, blocks=2, psf_blocks=1, srp_blocks=1).eval()
+    for block in (*network.decoders[-1], network.srp[-1]):
+        last = block.leave if isinstance(block, SharpRegionPreservation) else block.second
+        torch.nn.init.normal_(last.weight, std=0.02)
+    left, right = torch.rand(2, 1, 3, 64, 96) - 0.5
+    mean = (left + right) / 2
+    with torch.no_grad():
+        change = network(left, right) - mean
+        with torch.autocast("cpu", torch.bfloat16):
+            result = network(left, right)
+    assert change.abs().mean() > 0.02
+    assert (result - mean - change).abs().mean() < 0.02 * change.abs().mean()
+
+
 @pytest.mark.parametrize("rows", [1, 5, 16])
 @pytest.mark.parametrize("released", [False, True])
 def test_sharp_regions_found_in_bands_of_rows_are_those_of_the_whole(
