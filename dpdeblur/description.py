@@ -78,7 +78,9 @@ def describe_capture(capture: Capture, probe: Probe, *, model: str, weights: Pat
         DpDeblurError: The weights that were named cannot be used.
     """
     try:
-        path, reason = choose_network(probe.dual, probe.kind, model=model, weights=weights, device=device)
+        path, reason = choose_network(
+            probe.dual, probe.kind, is_gray=probe.is_gray, model=model, weights=weights, device=device
+        )
     except NoSecondViewError as error:
         return Description(capture, probe, None, None, error.cause)
     return Description(capture, probe, read_card(path).network, path, reason)

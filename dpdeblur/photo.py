@@ -65,3 +65,8 @@ class Photo:
     def is_dual(self) -> bool:
         """Whether both views are there."""
         return self.left is not None and self.right is not None
+
+    @property
+    def is_gray(self) -> bool:
+        """Whether it has one channel."""
+        return bool(self.base.shape[2] == 1)

@@ -37,12 +37,15 @@ class Result:
     restored: Restored
 
 
-def choose_network(is_dual: bool, kind: Kind, *, model: str, weights: Path | None, device: str) -> tuple[Path, str]:
+def choose_network(
+    is_dual: bool, kind: Kind, *, is_gray: bool, model: str, weights: Path | None, device: str
+) -> tuple[Path, str]:
     """Choose the weights for one photo of a batch.
 
     Args:
         is_dual: Whether the photo has both views.
         kind: What it is.
+        is_gray: Whether it has shades of gray only.
         model: A network's name, or `auto`.
         weights: A weights file that overrides the choice, or None.
         device: Where it would run.
@@ -60,7 +63,7 @@ def choose_network(is_dual: bool, kind: Kind, *, model: str, weights: Path | Non
         raise NoSecondViewError(f"{network} needs a left and a right view", remedy="use --model auto or gkmnet")
     if weights is not None:
         return weights, f"{network}: asked for by --weights"
-    return choose_weights(2 if is_dual else 1, kind, model, device)
+    return choose_weights(2 if is_dual else 1, kind, model, device, is_gray=is_gray)
 
 
 def list_candidates(model: str, weights: Path | None) -> frozenset[str]:
@@ -202,7 +205,12 @@ class Restoration:
 
     def _choose(self, photo: Photo) -> Restorer:
         path, _ = choose_network(
-            photo.is_dual, photo.kind, model=self._model, weights=self._weights, device=self._settings.device
+            photo.is_dual,
+            photo.kind,
+            is_gray=photo.is_gray,
+            model=self._model,
+            weights=self._weights,
+            device=self._settings.device,
         )
         return self._restorers.get(path) or self._load(path)
 

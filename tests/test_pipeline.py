@@ -117,16 +117,18 @@ def test_what_was_written_says_how(tmp_path: Path, single_cr2: Path) -> None:
 
 def test_a_model_for_two_views_fails_a_photo_with_one_but_not_the_batch(shipped: Path) -> None:
     with pytest.raises(NoSecondViewError, match="k3dn needs a left and a right view"):
-        choose_network(False, "raw", model="k3dn", weights=None, device="cpu")
+        choose_network(False, "raw", is_gray=False, model="k3dn", weights=None, device="cpu")
     with pytest.raises(NoSecondViewError, match="k3dn needs a left and a right view"):
-        choose_network(False, "raw", model="auto", weights=shipped / "k3dn_tiny.safetensors", device="cpu")
-    chosen, _ = choose_network(True, "canon", model="k3dn", weights=None, device="cpu")
+        choose_network(
+            False, "raw", is_gray=False, model="auto", weights=shipped / "k3dn_tiny.safetensors", device="cpu"
+        )
+    chosen, _ = choose_network(True, "canon", is_gray=False, model="k3dn", weights=None, device="cpu")
     assert chosen == shipped / "k3dn_tiny.safetensors"
 
 
 def test_a_model_without_shipped_weights_is_wrong_use(shipped: Path) -> None:
     with pytest.raises(UsageError, match="dpanet"):
-        choose_network(True, "canon", model="dpanet", weights=None, device="cpu")
+        choose_network(True, "canon", is_gray=False, model="dpanet", weights=None, device="cpu")
 
 
 def test_weights_that_are_none_are_found_before_any_photo(tmp_path: Path) -> None:

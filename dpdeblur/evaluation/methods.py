@@ -70,8 +70,9 @@ class NetworkMethod:
         settings = self._loaded.settings
         path = self._weights
         if path is None:
-            views, kind = (2, scene.dual.kind) if scene.dual is not None else (1, scene.single.kind)
-            path, _ = choose_weights(views, kind, self.name, settings.device)
+            seen = scene.dual or scene.single
+            views = 2 if scene.dual is not None else 1
+            path, _ = choose_weights(views, seen.kind, self.name, settings.device, is_gray=seen.is_gray)
         restorer = self._loaded.get(path)
         photo = scene.dual if restorer.views == 2 else scene.single
         if photo is None:

@@ -92,6 +92,7 @@ class Probe:
         dual: Whether it holds both views.
         camera: The camera's name, or None where the file does not say.
         warnings: One plain sentence each.
+        is_gray: Whether it comes out in shades of gray.
     """
 
     kind: Kind
@@ -100,6 +101,7 @@ class Probe:
     dual: bool
     camera: str | None
     warnings: tuple[str, ...] = ()
+    is_gray: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,4 +38,5 @@ def probe_image(capture: Capture) -> Probe:
     path = capture.paths[0]
     header = read_header(path)
     metadata = read_metadata(path)
-    return Probe("image", header.width, header.height, False, name_camera(metadata), metadata.warnings)
+    camera, is_gray = name_camera(metadata), header.is_gray
+    return Probe("image", header.width, header.height, False, camera, metadata.warnings, is_gray)

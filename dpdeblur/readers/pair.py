@@ -125,4 +125,5 @@ def probe_twins(capture: Capture, kind: Kind) -> Probe:
     left, right = read_header(left_path), read_header(right_path)
     check_twin_sizes(right_path, (right.height, right.width), left_path, (left.height, left.width))
     metadata = read_metadata(left_path)
-    return Probe(kind, left.width, left.height, True, name_camera(metadata), metadata.warnings)
+    is_gray = left.is_gray and right.is_gray
+    return Probe(kind, left.width, left.height, True, name_camera(metadata), metadata.warnings, is_gray)

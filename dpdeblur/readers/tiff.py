@@ -9,6 +9,7 @@ that make it do so are neutralized in memory first.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import struct
@@ -66,8 +67,8 @@ def read_tiff_header(path: Path) -> Header:
         ReadError: It is no TIFF, is cut short, declares an impossible size, or holds no gray or RGB picture.
     """
     header, _ = _read_chain(path)
-    with _open_page(path, header):
-        return header
+    with _open_page(path, header) as page:
+        return dataclasses.replace(header, is_gray=int(page.photometric) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO))
 
 
 def read_tiff(path: Path) -> Raster:

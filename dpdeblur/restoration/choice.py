@@ -11,14 +11,20 @@ from dpdeblur.restoration.devices import choose_device
 from dpdeblur.weights import list_weights, read_card
 
 
-def choose_weights(photo_views: int, kind: Kind, model: str, device: str = "auto") -> tuple[Path, str]:
+def choose_weights(
+    photo_views: int, kind: Kind, model: str, device: str = "auto", *, is_gray: bool = False
+) -> tuple[Path, str]:
     """Choose the weights for a photo by the scores on their cards.
+
+    A pair of gray files is taken for a Pixel's, of whose dual pixels only the green ones can be read; one of coloured
+    files for a Canon's.
 
     Args:
         photo_views: 1, or 2 when there is a left and a right view.
         kind: What the photo is.
         model: A key of `NETWORKS`, or `auto`.
         device: Where it would run; all shipped networks run anywhere.
+        is_gray: Whether the photo has shades of gray only.
 
     Returns:
         The weights file, and the reason in words.
@@ -36,7 +42,7 @@ def choose_weights(photo_views: int, kind: Kind, model: str, device: str = "auto
     if not cards:
         what = "no weights" if model == "auto" else f"no weights for {model}"
         raise UsageError(f"{what} are shipped", remedy="name a file with --weights")
-    camera = "pixel" if kind == "pixel" else "canon"
+    camera = "pixel" if kind == "pixel" or (kind == "pair" and is_gray) else "canon"
     fitting = [(path, card) for path, card in cards if NETWORKS[card.network].views <= photo_views]
     if not fitting:
         if model == "auto":

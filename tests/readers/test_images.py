@@ -247,9 +247,9 @@ def test_maker_and_model_make_the_cameras_name(tmp_path: Path, make: str, model:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.pgm"])
-def test_probes_know_the_size_without_decoding(tmp_path: Path, name: str) -> None:
+def test_probes_know_size_and_colour_without_decoding(tmp_path: Path, name: str) -> None:
     Image.new("L", (23, 11)).save(tmp_path / name, format="PPM" if name == "a.pgm" else None)
-    assert probe_photo(Capture((tmp_path / name,))) == Probe("image", 23, 11, False, None)
+    assert probe_photo(Capture((tmp_path / name,))) == Probe("image", 23, 11, False, None, is_gray=True)
 
 
 def test_an_image_is_told_by_its_content_not_its_suffix(tmp_path: Path) -> None:

@@ -70,6 +70,19 @@ def test_a_gray_pair_stays_gray(gray_pair: tuple[Path, Path]) -> None:
     assert read_files(*gray_pair).base.shape == (24, 32, 1)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("gray_sides", [(), ("left",), ("left", "right")])
+def test_a_pair_is_known_to_be_gray_before_it_is_read(
+    tmp_path: Path, codes: tuple[Codes, Codes], suffix: str, gray_sides: tuple[str, ...]
+) -> None:
+    paths = []
+    for side, view in zip(("left", "right"), codes, strict=True):
+        paths.append(tmp_path / f"a_{side}{suffix}")
+        picture = (view >> 8).astype(np.uint8)
+        cv2.imwrite(str(paths[-1]), picture if side in gray_sides else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    assert probe_photo(Capture(tuple(paths), "pair")).is_gray == (len(gray_sides) == 2)
+
+
 def test_linear_pairs_are_only_scaled(gray_pair: tuple[Path, Path], codes: tuple[Codes, Codes]) -> None:
     photo = read_files(*gray_pair, linear=True)
     assert photo.kind == "pair"
@@ -234,7 +247,7 @@ def test_probes_of_pairs_look_at_both_headers(
     tmp_path: Path, png_pair: tuple[Path, Path], pixel_pair: tuple[Path, Path]
 ) -> None:
     assert probe_photo(Capture(png_pair, "pair")) == Probe("pair", 96, 64, True, None)
-    assert probe_photo(Capture(pixel_pair, "pixel")) == Probe("pixel", 96, 32, True, None)
+    assert probe_photo(Capture(pixel_pair, "pixel")) == Probe("pixel", 96, 32, True, None, is_gray=True)
     bare = probe_photo(Capture(png_pair, "pair"), ReadOptions(black_level=1024))
     assert (bare.kind, bare.dual) == ("pixel", True)
     small = write_png(tmp_path / "x_right.png", np.zeros((4, 4), np.uint16))

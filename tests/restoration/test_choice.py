@@ -49,14 +49,24 @@ def test_a_model_that_is_asked_for_is_taken_although_another_measured_better(shi
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("pixel", "b"), ("canon", "a"), ("dng", "a"), ("pair", "a"), ("image", "a"), ("raw", "a")]
+    ("kind", "is_gray", "name"),
+    [
+        ("pixel", True, "b"),
+        ("pair", True, "b"),
+        ("pair", False, "a"),
+        ("canon", False, "a"),
+        ("dng", False, "a"),
+        ("image", False, "a"),
+        ("image", True, "a"),
+        ("raw", False, "a"),
+    ],
 )
-def test_pixel_captures_go_by_the_pixel_score_and_all_others_by_the_canon_score(
-    empty: Path, kind: str, name: str
+def test_pixel_captures_and_gray_pairs_go_by_the_pixel_score_and_all_others_by_the_canon_score(
+    empty: Path, kind: str, is_gray: bool, name: str
 ) -> None:
     write_k3dn(empty / "a.safetensors", scores={"pixel": 0.2, "canon": 0.9})
     write_k3dn(empty / "b.safetensors", scores={"pixel": 0.7, "canon": 0.1})
-    path, _ = choose_weights(2, kind, "auto")
+    path, _ = choose_weights(2, kind, "auto", is_gray=is_gray)
     assert path.stem == name
 
 
