@@ -54,7 +54,10 @@ class _Squares:
 
     @property
     def margin(self) -> int:
-        """By how much a window is wider than its square on each side: the radius in half squares."""
+        """By how much a window is wider than its square on each side: the radius in half squares.
+
+        So a window is as wide as several whole squares, as which its gradients are added up.
+        """
         half = _SQUARE_PX // 2
         return -(-self.radius // half) * half
 

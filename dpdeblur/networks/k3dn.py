@@ -176,13 +176,13 @@ class K3DN(Network):
             skips.append(stage(lower(reduce(skips[-1], down, slope=SLOPE))))
         x = self.deblur_features(skips.pop(), vectors, reblur=reblur)
         for up, srp, stage in zip(self.ups, self.srp, self.decoders, strict=True):
-            upsampled = F.leaky_relu(up(x), SLOPE, inplace=True)
-            skip = skips.pop()
-            # in inference with half precision, the pair stays beside the features of the last stage
-            beside = None if torch.is_grad_enabled() or skip.dtype == upsampled.dtype else skip.clone()
             # a name of its own for each step would keep its map until the next
-            x = torch.cat([skip if beside is None else skip.to(upsampled.dtype), upsampled], dim=1)
-            del upsampled
+            x = F.leaky_relu(up(x), SLOPE, inplace=True)
+            skip = skips.pop()
+            # in inference with half precision, the pair itself stays beside the features of the last stage
+            beside = None if torch.is_grad_enabled() or skip.dtype == x.dtype else skip
+            x = torch.cat([skip if beside is None else skip.to(x.dtype), x], dim=1)
+            del skip
             x = srp(x, beside)
             for block in stage:
                 x = block(x, beside)

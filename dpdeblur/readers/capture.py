@@ -92,7 +92,7 @@ class Probe:
         dual: Whether it holds both views.
         camera: The camera's name, or None where the file does not say.
         warnings: One plain sentence each.
-        is_gray: Whether it comes out in shades of gray.
+        is_gray: Whether its files are stored in shades of gray; of raws it is not asked.
     """
 
     kind: Kind
