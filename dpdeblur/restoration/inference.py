@@ -30,7 +30,10 @@ from dpdeblur.restoration.tiling import TilePlan, count_kept_px, fit_tiles, plan
 from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
-CPU_BUDGET_BYTES = 440_000_000
+CPU_BUDGET_BYTES = 520_000_000
+#: Pixels of automatic tiles within it, their row included by its weight: with about so many, photos of 2 megapixels
+#: have a division that computes little twice, as larger ones have at any number, so that all take the same memory.
+USUAL_TILE_PX = 655_000
 #: Of it, what torch loads and compiles the first time, and strips; measured.
 OVERHEAD_BYTES = 45_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
@@ -258,6 +261,8 @@ class Restorer:
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
         if not self.card.released:  # with its row, so that a wider photo takes no more
             area_px = min(area_px, largest_px**2)
+        if is_careful and self.settings.max_memory_bytes is None:
+            area_px = min(area_px, USUAL_TILE_PX)
         largest_px = min(max(size), largest_px)
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
         return fit_tiles(size, area_px=area_px, largest_px=largest_px, row_weight=row_weight, **self._needs)

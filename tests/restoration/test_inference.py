@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -548,10 +549,31 @@ def test_on_a_cpu_our_weights_take_a_share_of_free_memory_and_released_ones_the_
     monkeypatch.setattr(inference, "measure_free_bytes", lambda device: 8_000_000_000)
     photo = _photo(_random(192, 208, 3))
     greedy = {"bytes_per_px": 100_000, "half_bytes_per_px": 100_000}  # 4 GB for the whole photo
-    # 480 MB: 4,800 pixels
-    assert restore_with(lambda picture: picture, **greedy)(photo, working_scale=1).tile_px == 64
+    # 520 MB: 5,200 pixels, 64 by 80
+    assert restore_with(lambda picture: picture, **greedy)(photo, working_scale=1).tile_px == 80
     whole = restore_with(lambda picture: picture, released=True, **greedy)(photo)
     assert whole.tile_px == 208 and whole.warnings == ()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_shipped_networks_plan_with_the_same_memory_for_photos_of_all_sizes(name: str, precision: str) -> None:
+    settings = Settings(device="cpu", precision=precision, working_scale=1.0)
+    restorer = Restorer(WEIGHTS_FOLDER / f"{name}.safetensors", settings)
+    expected: list[int] = []
+
+    class Planned(Exception):  # noqa: N818  # stops before the network is run
+        pass
+
+    def note_plan(size: tuple[int, int], plan: Any, *rest: Any) -> Any:
+        expected.append(restorer.estimate_bytes(plan))
+        raise Planned
+
+    for height, width in ((1155, 1732), (2309, 3464), (4472, 6708)):
+        views = [np.broadcast_to(np.float32(0.5), (height, width, 3))] * 3
+        with mock.patch.object(inference, "process_tiles", note_plan), pytest.raises(Planned):
+            restorer.restore(Photo((Path("flat"),), "pair", *views))
+    assert max(expected) < 1.07 * min(expected) and max(expected) < 520_000_000
 
 
 def test_released_weights_say_so_when_memory_does_not_allow_the_whole_photo(restore_with: Any) -> None:
