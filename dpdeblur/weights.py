@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dpdeblur.errors import WeightsError
 from dpdeblur.networks import NETWORKS
+from dpdeblur.networks.both import Both
 from dpdeblur.networks.network import Network
 
 _CARD_KEY = "dpdeblur"
@@ -252,6 +253,53 @@ def load_weights(path: Path) -> tuple[Network, Card]:
     module = NETWORKS[card.network].build(**card.form).eval()
     module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in state.items()})
     return module, card
+
+
+def join_weights(k3dn: Path, gkmnet: Path, output: Path) -> Card:
+    """Put weights of K3DN and of GKMNet, which were trained apart, into one file for the network `both`.
+
+    Args:
+        k3dn: Weights in our form, not imported ones.
+        gkmnet: The same.
+        output: The .safetensors file to write; weights that lie there are replaced.
+
+    Returns:
+        The card as written: measured by nobody yet, and with the smaller of the two radii that fit.
+
+    Raises:
+        WeightsError: A file is not what it should be, the two go by different terms, or something else lies there.
+    """
+    parts = {"k3dn": load_weights(k3dn), "gkmnet": load_weights(gkmnet)}
+    for (name, (_, card)), path in zip(parts.items(), (k3dn, gkmnet), strict=True):
+        if card.network != name or card.released:
+            raise WeightsError(f"holds no weights of {name} in our form", path=path, remedy="name K3DN's file first")
+    cards = {name: card for name, (_, card) in parts.items()}
+    if cards["k3dn"].licence != cards["gkmnet"].licence:
+        raise WeightsError(f"is under another licence than {k3dn.name}", path=gkmnet)
+    if output.exists() and read_card(output).network != "both":
+        raise WeightsError("holds weights of another network", path=output, remedy="choose another name")
+    network = Both(**cards["k3dn"].form)
+    for name, (module, _) in parts.items():
+        network.get_submodule(name).load_state_dict(module.state_dict())
+    card = Card(
+        network="both",
+        form=cards["k3dn"].form,
+        fitting_radius_px=min(card.fitting_radius_px for card in cards.values()),
+        training={name: card.training | {"sha256": card.sha256} for name, card in cards.items()},
+        licence=cards["k3dn"].licence,
+    )
+    # what came in float16 goes out so, and nothing else may lose a digit
+    return save_weights(output, "both", network, card, half=_are_half(k3dn, gkmnet))
+
+
+def _are_half(*paths: Path) -> bool:
+    """Whether all files hold their large tensors in float16."""
+    for path in paths:
+        with safe_open(path, framework="pt") as file:
+            tensors = (file.get_tensor(name) for name in file.keys())
+            if any(tensor.dtype == torch.float32 and tensor.numel() >= _SMALLEST_HALF for tensor in tensors):
+                return False
+    return True
 
 
 def _compare_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:

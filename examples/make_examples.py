@@ -28,8 +28,9 @@ from captures import (
 )
 
 from dpdeblur.colour.spaces import SRGB, encode_srgb
+from dpdeblur.networks.light import decode_srgb
 from dpdeblur.training.kernels import ideal_lenses
-from dpdeblur.training.simulator import Scene, decode_srgb, render_sharp, render_views
+from dpdeblur.training.simulator import Scene, render_sharp, render_views
 from dpdeblur.training.textures import draw_textures
 
 HEIGHT_PX, WIDTH_PX, MARGIN_PX = 512, 768, 16

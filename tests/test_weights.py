@@ -17,13 +17,14 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tiny_networks import write_gkmnet, write_k3dn
 
 from dpdeblur import weights
 from dpdeblur.errors import WeightsError
 from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.dpanet import DPANet
 from dpdeblur.networks.network import Network
-from dpdeblur.weights import Card, hash_tensors, list_weights, load_weights, read_card, save_weights
+from dpdeblur.weights import Card, hash_tensors, join_weights, list_weights, load_weights, read_card, save_weights
 
 # small tensors gain nothing from threads, and threads on busy cores wait for each other
 torch.set_num_threads(1)
@@ -428,3 +429,69 @@ def test_a_shipped_file_is_what_its_card_says(path: Path) -> None:
     assert not card.released
     assert card.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert path.name.startswith(card.network)
+
+
+# joining
+
+
+def test_joined_weights_hold_every_tensor_of_both_as_it_was(tmp_path: Path) -> None:
+    k3dn, gkmnet = write_k3dn(tmp_path / "k.safetensors"), write_gkmnet(tmp_path / "g.safetensors", added=0.1)
+    card = join_weights(k3dn, gkmnet, tmp_path / "both.safetensors")
+    joined, read = load_weights(tmp_path / "both.safetensors")
+    assert read == card and card.network == "both" and card.scores == {}
+    parts = {"k3dn": load_weights(k3dn), "gkmnet": load_weights(gkmnet)}
+    state = joined.state_dict()
+    for name, (module, its_card) in parts.items():
+        assert card.training[name]["sha256"] == its_card.sha256
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(state.pop(f"{name}.{key}"), tensor)
+    assert state == {}
+
+
+def test_what_both_store_in_half_stays_in_half_and_nothing_else_becomes_so(tmp_path: Path) -> None:
+    k3dn, gkmnet = write_k3dn(tmp_path / "k.safetensors"), write_gkmnet(tmp_path / "g.safetensors")
+    half_k3dn, half_gkmnet = tmp_path / "hk.safetensors", tmp_path / "hg.safetensors"
+    save_weights(half_k3dn, "k3dn", *load_weights(k3dn), half=True)
+    save_weights(half_gkmnet, "gkmnet", *load_weights(gkmnet), half=True)
+    output = tmp_path / "both.safetensors"
+
+    def measure(*parts: Path) -> int:
+        join_weights(*parts, output)
+        return output.stat().st_size
+
+    whole = measure(k3dn, gkmnet)
+    assert measure(k3dn, half_gkmnet) == measure(half_k3dn, gkmnet) == whole
+    assert measure(half_k3dn, half_gkmnet) < 0.6 * whole
+
+
+def test_weights_are_joined_only_from_the_networks_that_they_are_of(tmp_path: Path) -> None:
+    k3dn, gkmnet = write_k3dn(tmp_path / "k.safetensors"), write_gkmnet(tmp_path / "g.safetensors")
+    output = tmp_path / "both.safetensors"
+    for wrong in ((gkmnet, k3dn), (k3dn, k3dn), (gkmnet, gkmnet)):
+        with pytest.raises(WeightsError, match="holds no weights of (k3dn|gkmnet) in our form; name K3DN's file first"):
+            join_weights(*wrong, output)
+    network, card = load_weights(gkmnet)
+    save_weights(tmp_path / "other.safetensors", "gkmnet", network, dataclasses.replace(card, licence="CC0-1.0"))
+    with pytest.raises(WeightsError, match="is under another licence than k.safetensors"):
+        join_weights(k3dn, tmp_path / "other.safetensors", output)
+    assert not output.exists()
+
+
+def test_joined_weights_replace_others_like_them_and_nothing_else(tmp_path: Path) -> None:
+    k3dn, gkmnet = write_k3dn(tmp_path / "k.safetensors"), write_gkmnet(tmp_path / "g.safetensors")
+    before = k3dn.read_bytes()
+    with pytest.raises(WeightsError, match="holds weights of another network; choose another name"):
+        join_weights(k3dn, gkmnet, k3dn)
+    assert k3dn.read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(WeightsError, match="is not a safetensors file"):
+        join_weights(k3dn, gkmnet, tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    first = join_weights(k3dn, gkmnet, tmp_path / "both.safetensors")
+    assert join_weights(k3dn, gkmnet, tmp_path / "both.safetensors") == first
+
+
+def test_the_shipped_join_is_of_the_shipped_parts() -> None:
+    training = read_card(weights.WEIGHTS_FOLDER / "both.safetensors").training
+    for part in ("k3dn", "gkmnet"):
+        assert training[part]["sha256"] == read_card(weights.WEIGHTS_FOLDER / f"{part}.safetensors").sha256

@@ -27,7 +27,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--model",
-            metavar="auto|k3dn|dpanet|gkmnet",
+            metavar="auto|k3dn|dpanet|gkmnet|both",
             help="Score this network; may be repeated.",
             show_default="auto",
             rich_help_panel=NETWORK,

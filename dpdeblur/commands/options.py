@@ -156,8 +156,12 @@ KeepAspect = Annotated[
 ]
 
 Model = Annotated[
-    Literal["auto", "k3dn", "dpanet", "gkmnet"],
-    typer.Option("--model", help="auto is the one that measured best for each photo.", rich_help_panel=NETWORK),
+    Literal["auto", "k3dn", "dpanet", "gkmnet", "both"],
+    typer.Option(
+        "--model",
+        help="auto is the one that measured best for each photo, both the mean of k3dn and gkmnet.",
+        rich_help_panel=NETWORK,
+    ),
 ]
 WeightsFile = Annotated[
     Path | None,

@@ -13,7 +13,7 @@ from dpdeblur.errors import WeightsError
 if TYPE_CHECKING:
     from dpdeblur.weights import Card
 
-app = typer.Typer(help="List, verify and import weights.", no_args_is_help=True)
+app = typer.Typer(help="List, verify, import and join weights.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -62,6 +62,23 @@ def import_file(
         from dpdeblur.checkpoints import import_checkpoint
 
         card = import_checkpoint(checkpoint, output)
+        typer.echo(f"{output}: {_describe(card)}", err=True)
+
+
+@app.command("join")
+def join_files(
+    k3dn: Annotated[Path, typer.Argument(metavar="K3DN", help="Weights of K3DN.", show_default=False)],
+    gkmnet: Annotated[Path, typer.Argument(metavar="GKMNET", help="Weights of GKMNet.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.", show_default=False),
+    ],
+) -> None:
+    """Join weights that were trained apart to those of `both`, the mean of the two."""
+    with report_errors():
+        from dpdeblur.weights import join_weights
+
+        card = join_weights(k3dn, gkmnet, output)
         typer.echo(f"{output}: {_describe(card)}", err=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from dpdeblur.networks.both import Both
 from dpdeblur.networks.dpanet import DPANet
 from dpdeblur.networks.gkmnet import GKMNet
 from dpdeblur.networks.k3dn import K3DN
@@ -37,4 +38,5 @@ NETWORKS: dict[str, NetworkSpec] = {
     "gkmnet": NetworkSpec("gkmnet", 1, GKMNet),
     "dpanet": NetworkSpec("dpanet", 2, DPANet),
     "k3dn": NetworkSpec("k3dn", 2, K3DN),
+    "both": NetworkSpec("both", 2, Both),
 }

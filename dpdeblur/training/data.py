@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dpdeblur.networks.light import decode_srgb
 from dpdeblur.training.kernels import USUAL_SHARES, Lenses, draw_lenses
 from dpdeblur.training.optics import Optics, draw_optics
 from dpdeblur.training.recipe import Pair
 from dpdeblur.training.sensor import Sensor, draw_sensors, finish_pair
-from dpdeblur.training.simulator import Scene, decode_srgb, find_fast_size, render_sharp, render_views
+from dpdeblur.training.simulator import Scene, find_fast_size, render_sharp, render_views
 
 #: Draws values between two bounds, one per layer and whatever further axes are given.
 Uniform = Callable[..., Tensor]

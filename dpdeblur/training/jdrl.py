@@ -36,13 +36,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 from dpdeblur.training.losses import charbonnier
 from dpdeblur.training.papers import halve_every_60_epochs
 from dpdeblur.training.reblur import ReblurNetwork
 from dpdeblur.training.recipe import Objective, Outcome, Pair, Progress, Recipe
 from dpdeblur.training.restore import reduce_reference, restore_scales
-from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.warping import estimate_flow, mask_by_length, mask_by_motion, warp
 
 MASKS = {"motion": mask_by_motion, "length": mask_by_length}

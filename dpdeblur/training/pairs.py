@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from dpdeblur.errors import ReadError, UsageError
+from dpdeblur.networks.light import blend_views
 from dpdeblur.training.data import SceneOptions
 from dpdeblur.training.frames import Frame, simulate_frame
-from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.textures import find_photographs
 from dpdeblur.writers.atomic import open_atomic
 

@@ -26,11 +26,11 @@ from torch.nn import functional
 
 from dpdeblur.networks.gkmnet import GKMNet
 from dpdeblur.networks.k3dn import K3DN
+from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 from dpdeblur.training.losses import charbonnier, structural_dissimilarity
 from dpdeblur.training.recipe import Objective, Outcome, Pair, Progress, Recipe
 from dpdeblur.training.restore import reduce_reference, restore_pair, restore_scales
-from dpdeblur.training.scenes import blend_views
 
 _SRP_STAGE = 0.8
 

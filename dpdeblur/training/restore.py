@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dpdeblur.networks.gkmnet import GKMNet, build_pyramid
+from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 from dpdeblur.training.recipe import Pair
-from dpdeblur.training.scenes import blend_views
 
 
 def restore_pair(network: Network, left: Tensor, right: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dpdeblur.training.simulator import decode_srgb, encode_srgb
+from dpdeblur.networks.light import blend_views
 
 BORDER_PX = 12
 
@@ -45,11 +45,6 @@ def load_scenes(path: Path, device: torch.device | str) -> list[RealScene]:
         return [
             RealScene(name, *(image(f"{name}/{part}") for part in ("left", "right", "reference"))) for name in names
         ]
-
-
-def blend_views(left: Tensor, right: Tensor) -> Tensor:
-    """The mean of two encoded views, taken in linear light and encoded again."""
-    return encode_srgb((decode_srgb(left) + decode_srgb(right)) / 2)
 
 
 def restore_at_scale(restore: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor, scale: float) -> Tensor:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dpdeblur.networks.light import encode_srgb
 from dpdeblur.training.optics import Optics
-from dpdeblur.training.simulator import encode_srgb
 
 _CODES = 2**14 - 1 - 512
 _ELECTRONS_PER_UM2 = 2000.0

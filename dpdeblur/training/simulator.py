@@ -29,16 +29,6 @@ from torch import Tensor
 from dpdeblur.training.kernels import Lenses, build_kernels
 
 
-def encode_srgb(linear: Tensor) -> Tensor:
-    """The sRGB transfer curve (IEC 61966-2-1) of values in [0, 1]."""
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
-
-
-def decode_srgb(encoded: Tensor) -> Tensor:
-    """The inverse of `encode_srgb`."""
-    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded.clamp(min=1e-6) + 0.055) / 1.055) ** 2.4)
-
-
 @dataclasses.dataclass(frozen=True)
 class Scene:
     """A batch of layered scenes.

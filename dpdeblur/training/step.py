@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dpdeblur.networks.light import blend_views
 from dpdeblur.training.recipe import Pair, Progress, Recipe
-from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.state import Trainee, TrainState
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 from dpdeblur.training.data import SceneOptions, simulate_batches
 from dpdeblur.training.restore import restore_pair
-from dpdeblur.training.scenes import RealScene, blend_views, restore_at_scale, score_scenes
+from dpdeblur.training.scenes import RealScene, restore_at_scale, score_scenes
 
 #: Working scales tried on the scenes, by kind; the Pixel pack is stored at half size.
 SCORED_SCALES = {"pixel": (1.0, 0.5), "canon": (1.0, 0.5)}

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 import torch
 
+from dpdeblur.networks.light import decode_srgb
 from dpdeblur.restoration.disparity_map import map_disparity
 from dpdeblur.training.kernels import build_kernels, ideal_lenses
-from dpdeblur.training.simulator import Scene, decode_srgb, render_views
+from dpdeblur.training.simulator import Scene, render_views
 from dpdeblur.training.textures import draw_textures, load_textures
 
 SIZE_PX, MARGIN_PX, BLOCK_PX = 448, 32, 64

@@ -27,9 +27,10 @@ import torch
 from scorer import load_scorer
 
 from dpdeblur.networks import NETWORKS
+from dpdeblur.networks.light import decode_srgb, encode_srgb
 from dpdeblur.training.data import SceneOptions, add_smoothed, draw_sample
 from dpdeblur.training.sensor import finish_pair
-from dpdeblur.training.simulator import decode_srgb, encode_srgb, render_sharp, render_views
+from dpdeblur.training.simulator import render_sharp, render_views
 from dpdeblur.training.textures import load_textures
 
 Picture = npt.NDArray[np.float64]

@@ -88,7 +88,7 @@ def main() -> None:
     """Score each model, print, and store what was asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
-    parser.add_argument("--model", nargs="+", default=["k3dn", "gkmnet"], choices=sorted(NETWORKS))
+    parser.add_argument("--model", nargs="+", default=["k3dn", "gkmnet", "both"], choices=sorted(NETWORKS))
     parser.add_argument("--write-cards", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pictures", type=Path, metavar="FOLDER")

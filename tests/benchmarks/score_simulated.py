@@ -33,11 +33,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dpdeblur.networks.light import blend_views
 from dpdeblur.training.data import SceneOptions, add_smoothed, draw_sample
 from dpdeblur.training.measured import MEASURED_RADIUS_PX
 from dpdeblur.training.recipe import Pair
 from dpdeblur.training.restore import restore_pair
-from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.sensor import finish_pair
 from dpdeblur.training.simulator import render_radius, render_sharp, render_views
 from dpdeblur.training.textures import TILE_PX, find_photographs, read_photograph

@@ -40,12 +40,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from dpdeblur.networks import NETWORKS
+from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 from dpdeblur.training.data import SceneOptions, simulate_batches
 from dpdeblur.training.jdrl import MASKS, JdrlObjective, JdrlOptions, compare_scales
 from dpdeblur.training.recipe import Objective, Outcome, Pair, Progress
 from dpdeblur.training.restore import restore_scales
-from dpdeblur.training.scenes import blend_views
 from dpdeblur.training.textures import load_textures
 from dpdeblur.training.warping import estimate_flow, fit_motion, mask_by_motion, measure_length, place_pixels, warp
 from dpdeblur.weights import load_weights

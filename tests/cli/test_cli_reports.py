@@ -212,6 +212,17 @@ def test_weights_are_verified_by_their_hash(shipped: Path) -> None:
     assert "k3dn_tiny.safetensors: good" in result.stdout
 
 
+def test_weights_are_joined_and_can_be_used(tmp_path: Path, shipped: Path) -> None:
+    parts = shipped / "k3dn_tiny.safetensors", shipped / "gkmnet.safetensors"
+    result = call("weights", "join", *parts, "-o", tmp_path / "both.safetensors")
+    assert (result.code, result.stdout) == (0, "")
+    assert result.stderr.startswith(f"{tmp_path / 'both.safetensors'}: both in our form, ")
+    assert call("weights", "verify", tmp_path / "both.safetensors").code == 0
+    result = call("weights", "join", *parts[::-1], "-o", tmp_path / "other.safetensors")
+    assert result.code == 2 and len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "other.safetensors").exists()
+
+
 def test_a_checkpoint_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"no checkpoint")
     result = call("weights", "import", tmp_path / "a.pth", "-o", tmp_path / "a.safetensors")

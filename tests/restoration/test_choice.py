@@ -78,7 +78,7 @@ def test_what_was_never_measured_comes_last_even_behind_a_loss(empty: Path) -> N
 
 
 def test_an_unknown_model_is_refused(shipped: Path) -> None:
-    with pytest.raises(UsageError, match="unknown model 'unet'; use auto, dpanet, gkmnet, k3dn"):
+    with pytest.raises(UsageError, match="unknown model 'unet'; use auto, both, dpanet, gkmnet, k3dn"):
         choose_weights(2, "canon", "unet")
 
 

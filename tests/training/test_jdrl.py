@@ -24,6 +24,7 @@ FORMS = {
     "gkmnet": {},
     "dpanet": {"width": 4},
     "k3dn": {"base": 4, "blocks": 1, "psf_blocks": 1, "srp_blocks": 1},
+    "both": {"base": 4, "blocks": 1, "psf_blocks": 1, "srp_blocks": 1},
 }
 
 

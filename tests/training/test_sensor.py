@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from dpdeblur.networks.light import decode_srgb
 from dpdeblur.training.optics import draw_optics
 from dpdeblur.training.sensor import Sensor, draw_sensors, finish_pair, interpolate_mosaic
-from dpdeblur.training.simulator import decode_srgb
 
 
 def _sensor(**changes: float) -> Sensor:

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from dpdeblur.networks.light import decode_srgb, encode_srgb
 from dpdeblur.training.kernels import FAMILIES, build_kernels, draw_lenses, ideal_lenses
 from dpdeblur.training.simulator import (
     Scene,
-    decode_srgb,
-    encode_srgb,
     find_fast_size,
     render_radius,
     render_sharp,

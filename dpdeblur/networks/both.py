@@ -1,0 +1,49 @@
+"""The mean of two networks that were trained apart: K3DN, which sees both views, and GKMNet, which sees their mean.
+
+They err in different ways: K3DN follows the disparity, and where that says little of the blur, as of a plane, GKMNet
+judges by the texture. README.md says what the mean measures beside each alone.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dpdeblur.networks.gkmnet import GKMNet
+from dpdeblur.networks.k3dn import K3DN
+from dpdeblur.networks.light import blend_views
+from dpdeblur.networks.network import Network
+
+#: What is kept while the second network works: the views' mean and the first one's picture, three float32 each.
+_KEPT_BYTES_PER_PX = 24
+
+
+class Both(Network):
+    """K3DN and GKMNet on the same tiles; trained together, their mean is what a loss sees."""
+
+    views = 2
+    value_offset = 0.0
+    channel_order = "rgb"
+
+    def __init__(self, base: int = 48, blocks: int = 4, psf_blocks: int = 8, srp_blocks: int = 4) -> None:
+        """Create both in our form; the arguments are K3DN's."""
+        super().__init__()
+        self.k3dn = K3DN(base, blocks, psf_blocks, srp_blocks)
+        self.gkmnet = GKMNet()
+        parts = self.k3dn, self.gkmnet
+        self.size_multiple = self.k3dn.size_multiple  # also GKMNet's, whose are 16
+        self.min_size = self.k3dn.min_size
+        self.overlap_px = max(part.overlap_px for part in parts)
+        self.largest_tile_px = min(part.largest_tile_px for part in parts)
+        self.bytes_per_px = max(part.bytes_per_px for part in parts) + _KEPT_BYTES_PER_PX
+        self.half_bytes_per_px = max(part.half_bytes_per_px for part in parts) + _KEPT_BYTES_PER_PX
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Restore encoded views, (B, 3, H, W) each, H and W multiples of 32.
+
+        Raises:
+            ValueError: The shape does not fit the networks.
+        """
+        offset = self.k3dn.value_offset
+        by_views = self.k3dn(left + offset, right + offset).float() - offset
+        by_mean = self.gkmnet(blend_views(left, right)).float()
+        return (by_views + by_mean) / 2
