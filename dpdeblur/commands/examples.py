@@ -54,6 +54,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "weights import": (
         ("dpdeblur weights import theirs.pth -o theirs.safetensors", "Then: dpdeblur run --weights theirs.safetensors"),
     ),
+    "weights join": (
+        ("dpdeblur weights join k3dn.safetensors gkmnet.safetensors -o both.safetensors", "The mean of the two."),
+    ),
 }
 
 

@@ -13,8 +13,8 @@ from dpdeblur.networks.k3dn import K3DN
 from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 
-#: What is kept while the second network works: the views' mean and the first one's picture, three float32 each.
-_KEPT_BYTES_PER_PX = 24
+#: What is kept while the second network works, and what the first one's maps leave between its own; measured.
+_KEPT_BYTES_PER_PX = 120
 
 
 class Both(Network):
@@ -33,7 +33,7 @@ class Both(Network):
         self.size_multiple = self.k3dn.size_multiple  # also GKMNet's, whose are 16
         self.min_size = self.k3dn.min_size
         self.overlap_px = max(part.overlap_px for part in parts)
-        self.largest_tile_px = min(part.largest_tile_px for part in parts)
+        self.largest_tile_px = 384  # GKMNet's 368, in steps that K3DN takes
         self.bytes_per_px = max(part.bytes_per_px for part in parts) + _KEPT_BYTES_PER_PX
         self.half_bytes_per_px = max(part.half_bytes_per_px for part in parts) + _KEPT_BYTES_PER_PX
 
