@@ -43,7 +43,7 @@ class SceneOptions:
     slices: int = 4
     focus_share: float = 0.08
     layer_share: float = 0.55
-    measured_share: float = 0.35
+    measured_share: float = 0.3
     family_shares: tuple[float, ...] = USUAL_SHARES
 
     @property

@@ -7,7 +7,8 @@ right view. In units of the radius, a kernel is the product of
 
 the *profile* of the light that a half-pixel takes from the pupil, one family each:
 - `ramp`: a full disc whose intensity rises linearly across it, 1 + a x. Measured on a Canon EOS R6 Mark II at f/4,
-  |a| about 0.4 (+0.39 left, -0.46 right); drawn from 0.2 to 1.
+  |a| about 0.4 (+0.39 left, -0.46 right); drawn from 0.2 to 1, one half of them below 0.4. The views are a r / 2 apart
+  then: 0.16 to 0.2 radii for that Canon, where the Pixel 4's measured kernels are 0.5 apart.
 - `translating`: the translating disc of Punnappurath et al., "Modeling defocus-disparity in dual-pixel sensors", ICCP
   2020: the sum of all intersections of a disc with itself as it moves sideways by its diameter. The sum is as long as
   the way on which the moving disc covers a point, sqrt(1 - y^2) + x.
@@ -41,7 +42,7 @@ from dpdeblur.training.measured import MEASURED_RADIUS_PX, sample_bank
 FAMILIES = ("ramp", "translating", "butterworth", "half")
 RAMP, TRANSLATING, BUTTERWORTH, HALF = range(len(FAMILIES))
 #: Share of each family among the lenses that are not measured.
-USUAL_SHARES = (0.6, 0.2, 0.2, 0.0)
+USUAL_SHARES = (0.7, 0.15, 0.15, 0.0)
 #: A logistic edge of this scale has the variance of a Gaussian edge of standard deviation 1.
 _LOGISTIC = 3**0.5 / torch.pi
 
@@ -121,7 +122,7 @@ def draw_lenses(
     *,
     shares: tuple[float, ...] = USUAL_SHARES,
     bank_size: int = 0,
-    measured_share: float = 0.35,
+    measured_share: float = 0.3,
 ) -> Lenses:
     """Draw lenses, each at a random place of the field.
 
@@ -141,8 +142,8 @@ def draw_lenses(
         return torch.where(uniform(0.0, 1.0) < share, value, torch.zeros_like(value))
 
     weights = torch.tensor(shares, device=device)
-    # left and right are never exact mirrors: measured +0.39 and -0.46
-    slopes = (uniform(0.2, 1.0, 1) * uniform(0.8, 1.25, 2)).clamp(0.2, 1.0)
+    # flat ramps are the usual ones; left and right are never exact mirrors: measured +0.39 and -0.46
+    slopes = ((0.2 + 0.8 * uniform(0.0, 1.0, 1) ** 2) * uniform(0.8, 1.25, 2)).clamp(0.2, 1.0)
     off_axis = sometimes(0.45, torch.ones(count, device=device))
     in_bank = torch.rand(count, generator=generator, device=device) < (measured_share if bank_size else 0.0)
     index = torch.randint(max(bank_size, 1), (count,), generator=generator, device=device)

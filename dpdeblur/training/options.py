@@ -75,7 +75,7 @@ class TrainOptions:
     height: int | None = None
     width: int | None = None
     largest_radius_px: float = 9.0
-    measured_share: float = 0.35
+    measured_share: float = 0.3
     family_shares: tuple[float, ...] = USUAL_SHARES
     mean_views: bool = False
     freeze: str = ""

@@ -187,6 +187,7 @@ def test_slopes_are_drawn_as_measured_and_families_as_asked():
     left, right = lenses.ramp.unbind(1)
     assert float(left.min()) >= 0.2 and float(left.max()) <= 1.0
     assert float(right.max()) <= -0.2 and float(right.min()) >= -1.0
+    assert float(left.median()) == pytest.approx(0.4, abs=0.03)
     shares = torch.bincount(lenses.family, minlength=4) / 4000
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.2, 0.3, 0.0]), atol=0.03, rtol=0)
     assert float((lenses.family == RAMP).float().mean()) == pytest.approx(0.5, abs=0.03)
