@@ -319,7 +319,7 @@ def test_callers_are_checked_by_mypy_and_their_mistakes_are_found(tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"model": "unet"}, "there is no network 'unet'; give auto, gkmnet, dpanet, k3dn"),
+        ({"model": "unet"}, "there is no network 'unet'; give auto, gkmnet, dpanet, k3dn, both"),
         ({"tile_px": 0}, "tile_px=0 is out of range; give 1 or more"),
         ({"overlap_px": -1}, "overlap_px=-1 is out of range; give 0 or more"),
         ({"max_memory_bytes": -5}, "max_memory_bytes=-5 is out of range; give 1 or more"),
