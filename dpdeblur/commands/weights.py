@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, verify, import and join weights.", no_args_is_help=True)
 
+_Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.", show_default=False)
+]
+
 
 @app.command("list")
 def list_files() -> None:
@@ -52,10 +56,7 @@ def verify_files(
 @app.command("import")
 def import_file(
     checkpoint: Annotated[Path, typer.Argument(help="The authors' checkpoint, a .pth file.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.", show_default=False),
-    ],
+    output: _Output,
 ) -> None:
     """Turn a checkpoint of a paper's authors into weights for `run --weights`."""
     with report_errors():
@@ -69,10 +70,7 @@ def import_file(
 def join_files(
     k3dn: Annotated[Path, typer.Argument(metavar="K3DN", help="Weights of K3DN.", show_default=False)],
     gkmnet: Annotated[Path, typer.Argument(metavar="GKMNET", help="Weights of GKMNet.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.", show_default=False),
-    ],
+    output: _Output,
 ) -> None:
     """Join weights that were trained apart to those of `both`, the mean of the two."""
     with report_errors():

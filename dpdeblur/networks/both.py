@@ -13,7 +13,7 @@ from dpdeblur.networks.k3dn import K3DN
 from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 
-#: What is kept while the second network works, and what the first one's maps leave between its own; measured.
+#: What is kept while the second network works, and what the first one's maps leave between its own; measured in fp32.
 _KEPT_BYTES_PER_PX = 120
 
 

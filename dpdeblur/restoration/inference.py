@@ -31,13 +31,13 @@ from dpdeblur.weights import load_weights
 
 #: Memory that automatic tiles may take on a CPU, so that the rest of the machine stays usable.
 CPU_BUDGET_BYTES = 520_000_000
-#: Pixels of automatic tiles within it, their row included by its weight: with about so many, photos of 2 megapixels
-#: have a division that computes little twice, as larger ones have at any number, so that all take the same memory.
-USUAL_TILE_PX = 655_000
 #: Of it, what torch loads and compiles the first time, and strips; measured.
 OVERHEAD_BYTES = 45_000_000
 #: Of it, what a pixel of a row of tiles takes while they are blended; measured.
 ROW_BYTES_PER_PX = 15
+#: Pixels of automatic tiles on a CPU, their row included by its weight: with about so many, photos of 2 megapixels
+#: have a division that computes little twice, as larger ones have at any number, so that all take the same memory.
+USUAL_TILE_PX = 655_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,15 +253,16 @@ class Restorer:
     def _fit(self, size: tuple[int, int]) -> TilePlan:
         """Tiles whose memory, by the network's own measure, fits the budget; the smallest if none does."""
         free = measure_free_bytes(self._device) * 8 // 10
+        asked = self.settings.max_memory_bytes
         # the authors run the whole picture, and tiles would change it
-        is_careful = self._device.type != "cuda" and not self.card.released
-        budget = min(free, self.settings.max_memory_bytes or (CPU_BUDGET_BYTES if is_careful else free))
+        is_careful = asked is None and self._device.type != "cuda" and not self.card.released
+        budget = min(free, CPU_BUDGET_BYTES if is_careful else asked or free)
         largest_px = max(size) if self.card.released else self._network.largest_tile_px
         # where there is hardly any, the smallest tiles would take for ever: they may have half of it
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
         if not self.card.released:  # with its row, so that a wider photo takes no more
             area_px = min(area_px, largest_px**2)
-        if is_careful and self.settings.max_memory_bytes is None:
+        if is_careful:
             area_px = min(area_px, USUAL_TILE_PX)
         largest_px = min(max(size), largest_px)
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
