@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypedDict
@@ -24,7 +25,7 @@ from dpdeblur.photo import Image, Photo
 from dpdeblur.restoration.change import GrayMix, Sight, apply_change, encode_picture, from_linear_srgb, mean_views
 from dpdeblur.restoration.devices import choose_device, choose_precision, measure_free_bytes
 from dpdeblur.restoration.memory import tune_allocator
-from dpdeblur.restoration.runner import Start, TileRunner, start_ensemble
+from dpdeblur.restoration.runner import MIRRORS, Start, TileRunner, start_ensemble
 from dpdeblur.restoration.scale import choose_scale
 from dpdeblur.restoration.tiling import TilePlan, count_kept_px, fit_tiles, plan_tiles, process_tiles
 from dpdeblur.weights import load_weights
@@ -38,6 +39,9 @@ ROW_BYTES_PER_PX = 15
 #: Pixels of automatic tiles on a CPU, their row included by its weight: with about so many, photos of 2 megapixels
 #: have a division that computes little twice, as larger ones have at any number, so that all take the same memory.
 USUAL_TILE_PX = 655_000
+#: Pixels that a GPU computes at once, in as many tiles as it takes: a few hundred thousand leave a large one idle while
+#: the next layer is launched.
+BUSY_PX = 2**21
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +203,6 @@ class Restorer:
         in_place: bool,
     ) -> Restored:
         """Run the network over tiles; on running out of memory halve them, and keep the rows that are finished."""
-        network = self._network
-        runner = TileRunner(network, self._device, self.precision)
-        run = functools.partial(start_ensemble, runner.start) if self.settings.ensemble else runner.start
         progress = _Progress(advance)
         warnings: list[str] = []
         plan = self._fit(sight.size) if self.settings.tile_px is None else self._plan(sight.size, self.settings.tile_px)
@@ -214,17 +215,16 @@ class Restorer:
             warnings.append(
                 f"even small tiles take about {self.estimate_bytes(plan) // 10**6} MB, more than was allowed"
             )
-        planned = plan.tile
+        planned, together = plan.tile, self._count_together(plan)
+        has_overflowed = False
         base = sight.photo.base
         image, done = base if in_place and base.flags.writeable else np.empty_like(base), 0
         while True:
             progress.restart()
-
-            def start_tile(top: int, left: int, tile: tuple[int, int] = plan.tile) -> Callable[[], Image]:
-                return start(sight.cut(top, left, tile), run)
-
+            runner = TileRunner(self._network, self._device, self.precision, together)
+            start_tile, ahead = self._start_with(runner, sight, plan.tile, start)
             try:
-                for rows, part in apply(process_tiles(sight.size, plan, start_tile, progress.advance)):
+                for rows, part in apply(process_tiles(sight.size, plan, start_tile, progress.advance, ahead)):
                     # of rows that are done, in place, `part` was made from their result
                     image[max(rows.start, done) : rows.stop] = part[max(0, done - rows.start) :]
                     done = max(done, rows.stop)
@@ -232,19 +232,38 @@ class Restorer:
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if all(side <= smallest for side, smallest in zip(plan.tile, network.min_size, strict=True)):
+                smallest = self._needs["smallest"]
+                if together == 1 and all(side <= least for side, least in zip(plan.tile, smallest, strict=True)):
                     raise OutOfMemoryError(
                         "not enough memory for the smallest tile", remedy="close other programs or use --device cpu"
                     ) from error
+            finally:
+                has_overflowed |= runner.has_overflowed
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-            # the tiles that were tried may be smaller than asked, as the photo can be
-            plan = self._plan(sight.size, max(plan.tile) // 2)
+            if together > 1:
+                together //= 2
+            else:  # the tiles that were tried may be smaller than asked, as the photo can be
+                plan = self._plan(sight.size, max(plan.tile) // 2)
         if plan.tile != planned:
             warnings.append(f"out of memory: went on with tiles of {max(plan.tile)} pixels")
-        if runner.has_overflowed:
+        if has_overflowed:
             warnings.append(f"{self.precision} overflowed in a tile: it was computed in fp32")
         return Restored(image, scale, max(plan.tile), self.precision, tuple(warnings))
+
+    def _start_with(
+        self,
+        runner: TileRunner,
+        sight: Sight,
+        tile: tuple[int, int],
+        start: Callable[[tuple[Image, ...], Start], Callable[[], Image]],
+    ) -> tuple[Callable[[int, int], Callable[[], Image]], int]:
+        """What starts on a tile by its place, and how many tiles ahead keep the device busy."""
+        run, ahead = runner.start, runner.ahead
+        if self.settings.ensemble:
+            run = functools.partial(start_ensemble, run, ahead=min(ahead, len(MIRRORS)))
+            ahead = max(1, ahead // len(MIRRORS))
+        return lambda top, left: start(sight.cut(top, left, tile), run), ahead
 
     def _plan(self, size: tuple[int, int], tile_px: int) -> TilePlan:
         """Tiles of about a side."""
@@ -252,21 +271,36 @@ class Restorer:
 
     def _fit(self, size: tuple[int, int]) -> TilePlan:
         """Tiles whose memory, by the network's own measure, fits the budget; the smallest if none does."""
-        free = measure_free_bytes(self._device) * 8 // 10
-        asked = self.settings.max_memory_bytes
-        # the authors run the whole picture, and tiles would change it
-        is_careful = asked is None and self._device.type != "cuda" and not self.card.released
-        budget = min(free, CPU_BUDGET_BYTES if is_careful else asked or free)
+        budget = self._budget_bytes
         largest_px = max(size) if self.card.released else self._network.largest_tile_px
         # where there is hardly any, the smallest tiles would take for ever: they may have half of it
         area_px = max(budget - OVERHEAD_BYTES, budget // 2) // self._bytes_per_px
         if not self.card.released:  # with its row, so that a wider photo takes no more
             area_px = min(area_px, largest_px**2)
-        if is_careful:
+        if self._is_careful:
             area_px = min(area_px, USUAL_TILE_PX)
         largest_px = min(max(size), largest_px)
         row_weight = ROW_BYTES_PER_PX / self._bytes_per_px
         return fit_tiles(size, area_px=area_px, largest_px=largest_px, row_weight=row_weight, **self._needs)
+
+    def _count_together(self, plan: TilePlan) -> int:
+        """How many tiles the network sees at once: on a GPU as many as keep it busy, within its memory."""
+        if self._device.type != "cuda":
+            return 1
+        tile_px = math.prod(plan.tile)
+        fitting = self._budget_bytes // (tile_px * self._bytes_per_px)
+        wanted = plan.count * (len(MIRRORS) if self.settings.ensemble else 1)
+        return max(1, min(BUSY_PX // tile_px, fitting, wanted))
+
+    @property
+    def _is_careful(self) -> bool:
+        """Whether it takes a part of the memory only; the authors run the whole picture, and tiles would change it."""
+        return self.settings.max_memory_bytes is None and self._device.type != "cuda" and not self.card.released
+
+    @property
+    def _budget_bytes(self) -> int:
+        free = measure_free_bytes(self._device) * 8 // 10
+        return min(free, CPU_BUDGET_BYTES if self._is_careful else self.settings.max_memory_bytes or free)
 
     def estimate_bytes(self, plan: TilePlan) -> int:
         """What restoring in place by a plan takes beyond the photo, by the network's own measure."""

@@ -1,7 +1,10 @@
-"""One tile through a network on a device: upload, compute, guard against overflow, download."""
+"""Tiles through a network on a device: upload, compute, guard against overflow, download."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -16,26 +19,56 @@ from dpdeblur.restoration.devices import DTYPES
 Start = Callable[[tuple[Image, ...]], Callable[[], Image]]
 
 #: How a tile may be mirrored: top to bottom, left to right.
-_MIRRORS = ((False, False), (True, False), (False, True), (True, True))
+MIRRORS = ((False, False), (True, False), (False, True), (True, True))
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Tiles that go through the network together.
+
+    Attributes:
+        tiles: The views of each, (h, w, 3) on the device, until they are joined.
+        inputs: What the network sees, (B, 3, h, w) each.
+        pictures: (B, h, w, 3) on the host, of which `wait` waits.
+        are_finite: (B,), likewise.
+        wait: Waits for what comes down, or None while tiles are still gathered.
+    """
+
+    tiles: list[list[Tensor]] = dataclasses.field(default_factory=list)
+    inputs: list[Tensor] = dataclasses.field(default_factory=list)
+    pictures: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    are_finite: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    wait: Callable[[], None] | None = None
 
 
 class TileRunner:
     """Runs tiles; where half precision overflows, it runs the tile again in float32 and remembers it.
 
     On a CUDA device `start` only queues the work: tiles go up and come back in streams of their own, through pinned
-    memory, so that a tile is computed while the next one is prepared and uploaded and the last one is downloaded and
-    blended. Whether all values are finite is found on the device too and comes back with the tile.
+    memory, so that some are computed while the next ones are prepared and uploaded and the last ones are downloaded and
+    blended. Whether all values are finite is found on the device too and comes back with the tiles.
 
     Attributes:
         has_overflowed: Whether any tile had to be computed again.
+        ahead: How many tiles should be started before the first is waited for, so that the device is never idle.
     """
 
-    def __init__(self, network: Network, device: torch.device, precision: str) -> None:
-        """Take a network that is on the device already."""
+    def __init__(self, network: Network, device: torch.device, precision: str, together: int = 1) -> None:
+        """Take a network that is on the device already.
+
+        Args:
+            network: Any.
+            device: Where it is.
+            precision: fp32, bf16 or fp16.
+            together: How many tiles, all of one size, it sees at once: small ones do not fill a GPU one by one.
+        """
         self.has_overflowed = False
+        self.ahead = 2 * together - 1
+        self._together = together
         self._network = network
         self._device = device
         self._precision = precision
+        self._gathered = _Batch()
         self._uploads, self._downloads = (
             (torch.cuda.Stream(device) if device.type == "cuda" else None)  # type: ignore[no-untyped-call]
             for _ in range(2)
@@ -43,45 +76,66 @@ class TileRunner:
 
     def start(self, views: tuple[Image, ...]) -> Callable[[], Image]:
         """Start on encoded views, (h, w, 3) each; returns what waits for the picture, encoded, clipped to [0, 1]."""
-        inputs = [self._upload(view) for view in views]
-        # made before the network's maps, or it would lie among them and leave no room for as large ones again
-        picture = torch.empty(views[0].shape, pin_memory=self._downloads is not None)
-        is_finite = torch.empty((), dtype=torch.bool, pin_memory=self._downloads is not None)
-        result = self._compute(inputs, self._precision)
-        wait = self._download((self._make_picture(result), picture), (torch.isfinite(result).all(), is_finite))
+        batch = self._gathered
+        number = len(batch.tiles)
+        batch.tiles.append([self._upload(view) for view in views])
+        if number + 1 == self._together:
+            self._launch()
 
         def finish() -> Image:
-            wait()
-            if self._precision != "fp32" and not bool(is_finite):
+            if batch is self._gathered:  # no more tiles will come before this one is wanted
+                self._launch()
+            assert batch.wait is not None
+            batch.wait()
+            picture = batch.pictures[number]
+            if self._precision != "fp32" and not bool(batch.are_finite[number]):
                 self.has_overflowed = True
-                picture.copy_(self._make_picture(self._compute(inputs, "fp32")))
+                alone = [view[number : number + 1] for view in batch.inputs]
+                picture.copy_(self._make_pictures(self._compute(alone, "fp32"))[0])
             return picture.numpy()
 
         return finish
+
+    def _launch(self) -> None:
+        """Have the network begin with the tiles that were gathered."""
+        batch, self._gathered = self._gathered, _Batch()
+        count, is_pinned = len(batch.tiles), self._downloads is not None
+        batch.inputs = [self._join(views) for views in zip(*batch.tiles, strict=True)]
+        # made before the network's maps, or they would lie among them and leave no room for as large ones again
+        batch.pictures = torch.empty((count, *batch.tiles[0][0].shape), pin_memory=is_pinned)
+        batch.are_finite = torch.empty(count, dtype=torch.bool, pin_memory=is_pinned)
+        batch.tiles.clear()
+        result = self._compute(batch.inputs, self._precision)
+        are_finite = torch.isfinite(result).all(3).all(2).all(1)
+        batch.wait = self._download((self._make_pictures(result), batch.pictures), (are_finite, batch.are_finite))
 
     def _compute(self, inputs: list[Tensor], precision: str) -> Tensor:
         with torch.inference_mode(), torch.autocast(self._device.type, DTYPES[precision], enabled=precision != "fp32"):
             return self._network(*inputs).float()
 
     def _upload(self, view: Image) -> Tensor:
-        """(h, w, 3) on the host -> (1, 3, h, w), channels last in memory, as the network takes it."""
+        """Bring a view to the device."""
         host = torch.from_numpy(view)
         if self._uploads is None:
-            there = host.to(self._device)
-        else:
-            computing = torch.cuda.current_stream(self._device)
-            with torch.cuda.stream(self._uploads):
-                there = host.pin_memory().to(self._device, non_blocking=True)
-            computing.wait_stream(self._uploads)
-            there.record_stream(computing)
-        if self._network.channel_order == "bgr":
-            there = there.flip(2)
-        return there[None].permute(0, 3, 1, 2) + self._network.value_offset
+            return host.to(self._device)
+        computing = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._uploads):
+            there = host.pin_memory().to(self._device, non_blocking=True)
+        computing.wait_stream(self._uploads)
+        there.record_stream(computing)
+        return there
 
-    def _make_picture(self, result: Tensor) -> Tensor:
-        """(1, 3, h, w) from the network -> (h, w, 3), RGB in [0, 1]."""
-        picture = (result[0] - self._network.value_offset).clamp(0, 1).permute(1, 2, 0)
-        return (picture.flip(2) if self._network.channel_order == "bgr" else picture).contiguous()
+    def _join(self, views: tuple[Tensor, ...]) -> Tensor:
+        """(h, w, 3) each -> (B, 3, h, w), channels last in memory, as the network takes them."""
+        joined = torch.stack(views)
+        if self._network.channel_order == "bgr":
+            joined = joined.flip(3)
+        return joined.permute(0, 3, 1, 2).add_(self._network.value_offset)
+
+    def _make_pictures(self, result: Tensor) -> Tensor:
+        """(B, 3, h, w) from the network -> (B, h, w, 3), RGB in [0, 1]."""
+        pictures = (result - self._network.value_offset).clamp(0, 1).permute(0, 2, 3, 1)
+        return (pictures.flip(3) if self._network.channel_order == "bgr" else pictures).contiguous()
 
     def _download(self, *pairs: tuple[Tensor, Tensor]) -> Callable[[], None]:
         """Start to copy tensors to others on the host; returns what waits for them."""
@@ -98,7 +152,7 @@ class TileRunner:
         return lambda: arrival.synchronize()
 
 
-def start_ensemble(start: Start, views: tuple[Image, ...]) -> Callable[[], Image]:
+def start_ensemble(start: Start, views: tuple[Image, ...], ahead: int = 1) -> Callable[[], Image]:
     """Start on a tile and its mirror images; returns what waits for the mean of the pictures, mirrored back.
 
     Geometric self-ensemble (Timofte, Rothe and Van Gool, "Seven ways to improve example-based single image super
@@ -108,17 +162,22 @@ def start_ensemble(start: Start, views: tuple[Image, ...]) -> Callable[[], Image
     Args:
         start: Starts on a tile.
         views: One view, or left and right.
+        ahead: How many of the four are started before the first is waited for.
     """
-    first = start(views)
+    following = iter(MIRRORS)
+
+    def start_some(count: int) -> deque[Callable[[], Image]]:
+        return deque(start(_mirror_views(views, mirror)) for mirror in itertools.islice(following, count))
+
+    waiting = start_some(ahead)
 
     def finish() -> Image:
-        wait, total = first, np.zeros_like(views[0])
-        for mirror, following in zip(_MIRRORS, (*_MIRRORS[1:], None), strict=True):
+        total = np.zeros_like(views[0])
+        for mirror in MIRRORS:
             # the device works on the next one meanwhile
-            later = None if following is None else start(_mirror_views(views, following))
-            total += _mirror(wait(), mirror)
-            wait = later or wait
-        return total / np.float32(len(_MIRRORS))
+            waiting.extend(start_some(1))
+            total += _mirror(waiting.popleft()(), mirror)
+        return total / np.float32(len(MIRRORS))
 
     return finish
 

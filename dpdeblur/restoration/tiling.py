@@ -172,6 +172,7 @@ def process_tiles(
     plan: TilePlan,
     start: Callable[[int, int], Callable[[], Image]],
     advance: Callable[[float], None] = lambda share: None,
+    ahead: int = 1,
 ) -> Iterator[Image]:
     """Run a function over all tiles and blend its results, a row of tiles at a time.
 
@@ -179,16 +180,17 @@ def process_tiles(
         size: Height and width of the picture.
         plan: For that height and width.
         start: Takes a tile's first row and column, starts the work on it, and returns what waits for its result: an
-            array (h, w, 3), which may reach beyond the picture. The next tile is started before the last is waited for,
-            so that a device need not wait in between.
+            array (h, w, 3), which may reach beyond the picture.
         advance: Told the share of the work that each tile was.
+        ahead: How many of the next tiles are started before one is waited for, so that a device need not wait in
+            between.
 
     Yields:
         The blended result from the top on, (rows, W, 3) float32; nothing but the last row of tiles is kept. What is
         yielded holds until the next is asked for.
     """
     (height, width), (tile_height, tile_width) = size, plan.tile
-    results = _run_ahead(start, itertools.product(plan.tops, plan.lefts))
+    results = _run_ahead(start, itertools.product(plan.tops, plan.lefts), ahead)
     if plan.count == 1:
         result = next(results)[:height, :width]
         advance(1.0)
@@ -212,11 +214,13 @@ def process_tiles(
         band[kept:] = 0
 
 
-def _run_ahead(start: Callable[[int, int], Callable[[], Image]], places: Iterator[tuple[int, int]]) -> Iterator[Image]:
+def _run_ahead(
+    start: Callable[[int, int], Callable[[], Image]], places: Iterator[tuple[int, int]], ahead: int
+) -> Iterator[Image]:
     waiting: deque[Callable[[], Image]] = deque()
     for place in places:
         waiting.append(start(*place))
-        if len(waiting) > 1:
+        if len(waiting) > ahead:
             yield waiting.popleft()()
     while waiting:
         yield waiting.popleft()()

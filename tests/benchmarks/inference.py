@@ -9,9 +9,11 @@ itself on planes. It shares the weights with the fast form, so their largest dif
 Forms take turns, round after round, and the least of each counts: what else the machine does slows single rounds.
 `cpu s` is processor time over all threads, which other programs disturb less. `peak` is what a form adds to the
 resident memory of the process (Linux; on CUDA, to the allocated memory). `of matmul` is the form's rate, counted in
-multiplications and additions of the plain form, over that of a 2048x2048 matrix product in the same precision. The C
-library's allocator is set as the program sets it: left alone, it has the system clear each large map anew, which costs
-a fifth of the time.
+multiplications and additions of the plain form, over that of a square matrix product in the same precision, of 2048
+rows, or on CUDA 8192. The C library's allocator is set as the program sets it: left alone, it has the system clear each
+large map anew, which costs a fifth of the time.
+
+On a GPU, the tiles that the program gives GKMNet: --network gkmnet --size 368x368 --batch 15 --device cuda
 """
 
 from __future__ import annotations
@@ -141,29 +143,29 @@ def build_network(name: str, form: dict[str, Any]) -> Network:
     return network
 
 
-def draw_views(count: int, size: tuple[int, int]) -> list[Tensor]:
-    """Smooth random pictures, (1, 3, H, W) in [0, 1], a little apart."""
+def draw_views(count: int, size: tuple[int, int], batch: int) -> list[Tensor]:
+    """Smooth random pictures, (B, 3, H, W) in [0, 1], a little apart."""
     generator = torch.Generator().manual_seed(2)
-    coarse = torch.rand(1, 3, size[0] // 16 + 2, size[1] // 16 + 2, generator=generator)
+    coarse = torch.rand(batch, 3, size[0] // 16 + 2, size[1] // 16 + 2, generator=generator)
     picture = functional.interpolate(coarse, size=(size[0], size[1] + 8), mode="bicubic").clamp(0, 1)
     return [picture[..., shift : shift + size[1]].contiguous() for shift in (0, 3)[:count]]
 
 
 def run_network(network: Network, views: list[Tensor], precision: str, *, plain: bool) -> Tensor:
-    """One pass over the whole picture; returns float32 on the CPU."""
+    """One pass over the whole picture; returns float32."""
     device = views[0].device.type
     layout = torch.contiguous_format if plain else torch.channels_last
     inputs = [(view + network.value_offset).contiguous(memory_format=layout) for view in views]
     with torch.inference_mode(), torch.autocast(device, DTYPES[precision], enabled=precision != "fp32"):
         if not plain:
-            return network(*inputs).float().cpu()
+            return network(*inputs).float()
         with in_plain_form():
-            return network(*inputs).float().cpu()
+            return network(*inputs).float()
 
 
 def time_matmul(precision: str, device: torch.device, rounds: int) -> float:
-    """Operations a second of a 2048x2048 matrix product."""
-    side = 2048
+    """Operations a second of a product of square matrices."""
+    side = 8192 if device.type == "cuda" else 2048
     left, right = torch.randn(2, side, side, device=device).to(DTYPES[precision])
     best = float("inf")
     with torch.inference_mode():
@@ -178,10 +180,10 @@ def time_matmul(precision: str, device: torch.device, rounds: int) -> float:
 
 def count_operations(network: Network, views: list[Tensor]) -> int:
     """Multiplications and additions of one pass in plain form; products outside of layers are not counted."""
-    small = [view[..., :64, :64] if not _is_windowed(network) else view for view in views]
+    small = [view[:1, :, :64, :64] if not _is_windowed(network) else view for view in views]
     with FlopCounterMode(display=False) as counter:
         run_network(network, small, "fp32", plain=True)
-    pixels = [view.shape[-1] * view.shape[-2] for view in (views[0], small[0])]
+    pixels = [view[:, 0].numel() for view in (views[0], small[0])]
     return counter.get_total_flops() * pixels[0] // pixels[1]
 
 
@@ -228,13 +230,19 @@ def _read_status(field: str) -> int:
 
 
 def compare_forms(
-    name: str, size: tuple[int, int] | None, precisions: list[str], device: torch.device, rounds: int, plain: bool
+    name: str,
+    size: tuple[int, int] | None,
+    batch: int,
+    precisions: list[str],
+    device: torch.device,
+    rounds: int,
+    plain: bool,
 ) -> list[dict[str, Any]]:
     """Time the forms of one network in turns; one row for each."""
     form, default = CASES[name]
     network = build_network(name, form).to(device)
     height, width = size or default
-    views = [view.to(device) for view in draw_views(network.views, (height, width))]
+    views = [view.to(device) for view in draw_views(network.views, (height, width), batch)]
     forms = [Form("plain", "fp32", lambda: run_network(network, views, "fp32", plain=True))] if plain else []
     forms += [
         Form("fast", precision, lambda precision=precision: run_network(network, views, precision, plain=False))
@@ -259,12 +267,13 @@ def compare_forms(
                 "network": name,
                 "form": entry.name,
                 "precision": entry.precision,
+                "batch": batch,
                 "height": height,
                 "width": width,
                 "tera_operations": operations / 1e12,
                 "seconds": entry.seconds,
                 "cpu_seconds": entry.cpu_seconds,
-                "megapixels_per_second": height * width / 1e6 / entry.seconds,
+                "megapixels_per_second": batch * height * width / 1e6 / entry.seconds,
                 "peak_bytes": entry.peak_bytes,
                 "ratio": reference.seconds / entry.seconds,
                 "cpu_ratio": reference.cpu_seconds / entry.cpu_seconds,
@@ -283,7 +292,8 @@ HEADER = "form               s    cpu s  Mpx/s  peak GB  ratio by cpu of matmul 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print one network's table."""
     first = rows[0]
-    print(f"\n{first['network']} {first['width']}x{first['height']}, {first['tera_operations']:.2f} TFLOP")
+    shape = f"{first['batch']}x{first['width']}x{first['height']}"
+    print(f"\n{first['network']} {shape}, {first['tera_operations']:.2f} TFLOP")
     print(HEADER)
     for row in rows:
         print(
@@ -304,6 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--size", type=parse_size, help="WIDTHxHEIGHT, multiples of what the network takes")
+    parser.add_argument("--batch", type=int, default=1, help="pictures at once")
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=list(DTYPES))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
@@ -318,7 +329,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in arguments.network:
         found = compare_forms(
-            name, arguments.size, arguments.precision, device, arguments.rounds, not arguments.no_plain
+            name, arguments.size, arguments.batch, arguments.precision, device, arguments.rounds, not arguments.no_plain
         )
         print_rows(found)
         rows += found

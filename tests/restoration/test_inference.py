@@ -432,6 +432,86 @@ def test_other_failures_of_a_network_are_not_taken_for_a_lack_of_memory(restore_
         restore_with(_fail_above(0, lambda: RuntimeError("a bug")))(_photo(_random(20, 20, 3)))
 
 
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_tiles_that_a_gpu_would_see_together_make_the_same_picture(
+    restore_with: Any, monkeypatch: pytest.MonkeyPatch, ensemble: bool
+) -> None:
+    counts: list[int] = []
+
+    def act(picture: Tensor) -> Tensor:
+        counts.append(len(picture))
+        return _sharpen(picture)
+
+    restore, photo = restore_with(act), _photo(_random(150, 110, 3))
+    expected = restore(photo, working_scale=1, tile_px=48, ensemble=ensemble)
+    alone = len(counts)
+    assert set(counts) == {1}
+    counts.clear()
+    monkeypatch.setattr(Restorer, "_count_together", lambda self, plan: 5)
+    restored = restore(photo, working_scale=1, tile_px=48, ensemble=ensemble)
+    assert set(counts[:-1]) == {5} and sum(counts) == alone
+    np.testing.assert_allclose(restored.image, expected.image, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("most_px", "tried", "warnings"),
+    [
+        (2 * 48**2, [(4, 48), (2, 48)], ()),
+        (48**2 - 1, [(4, 48), (2, 48), (1, 48), (1, 32)], ("out of memory: went on with tiles of 32 pixels",)),
+    ],
+)
+def test_on_running_out_of_memory_fewer_tiles_are_seen_together_before_they_are_halved(
+    restore_with: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    most_px: int,
+    tried: list[tuple[int, int]],
+    warnings: tuple[str, ...],
+) -> None:
+    shapes: list[tuple[int, int]] = []
+
+    def act(picture: Tensor) -> Tensor:
+        shapes.append((len(picture), picture.shape[2]))
+        if picture[:, 0].numel() > most_px:
+            raise torch.OutOfMemoryError
+        return picture + 0.0625
+
+    monkeypatch.setattr(Restorer, "_count_together", lambda self, plan: 4)
+    base = _random(240, 60, 3)
+    restored = restore_with(act)(_photo(base), working_scale=1, tile_px=48)
+    assert list(dict.fromkeys(shapes)) == tried
+    assert restored.warnings == warnings
+    np.testing.assert_allclose(_encode(restored.image) - _encode(base), 0.0625, rtol=0, atol=HALF_CODE)
+
+
+@pytest.mark.parametrize(
+    ("tile", "free_bytes", "ensemble", "together"),
+    [
+        ((384, 384), 2**40, False, 14),
+        ((384, 384), 2_400_000_000, False, 6),  # 1.92 GB of 0.295 each
+        ((384, 384), 100_000_000, False, 1),
+        ((2048, 2048), 2**40, False, 1),
+        ((96, 96), 2**40, False, 45),
+        ((96, 96), 2**40, True, 180),
+    ],
+)
+def test_a_gpu_sees_as_many_tiles_together_as_keep_it_busy_and_fit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tile: tuple[int, int],
+    free_bytes: int,
+    ensemble: bool,
+    together: int,
+) -> None:
+    monkeypatch.setitem(NETWORKS, "fake", NetworkSpec("fake", 1, Fake))
+    save_weights(tmp_path / "fake.safetensors", "fake", Fake(), Card("fake"))
+    restorer = Restorer(tmp_path / "fake.safetensors", Settings(device="cpu", ensemble=ensemble))
+    plan = tiling.TilePlan((9000, 9000), tile, 0, tuple(range(9)), tuple(range(5)))
+    assert restorer._count_together(plan) == 1
+    restorer._device = torch.device("cuda")
+    monkeypatch.setattr(inference, "measure_free_bytes", lambda device: free_bytes)
+    assert restorer._count_together(plan) == together
+
+
 def _overflow_in_half(picture: Tensor) -> Tensor:
     return picture * float("inf") if torch.is_autocast_enabled("cpu") else picture + 0.0625
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dpdeblur.networks import NETWORKS
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image
 from dpdeblur.restoration.runner import TileRunner, start_ensemble
+from dpdeblur.weights import WEIGHTS_FOLDER, load_weights
 
 DEVICES = [
     "cpu",
@@ -91,6 +93,57 @@ def test_only_the_tile_that_overflows_is_computed_again_in_full(device: str) -> 
     assert computed == [(-0.25, True), (0.375, True), (0.375, False)]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_tiles_that_are_seen_together_come_back_each_as_itself(device: str) -> None:
+    counts: list[int] = []
+
+    def act(picture: Tensor) -> Tensor:
+        assert picture.is_contiguous(memory_format=torch.channels_last)
+        counts.append(len(picture))
+        return picture
+
+    runner = TileRunner(Told(act), torch.device(device), "fp32", together=3)
+    waiting = [runner.start((_draw(seed),)) for seed in range(7)]
+    assert counts == [3, 3] and runner.ahead == 5
+    for seed, finish in enumerate(waiting):
+        np.testing.assert_allclose(finish(), _draw(seed), rtol=0, atol=1e-6)
+    assert counts == [3, 3, 1]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_of_tiles_seen_together_only_the_one_that_overflows_is_computed_again(device: str) -> None:
+    computed: list[tuple[list[float], bool]] = []
+
+    def act(picture: Tensor) -> Tensor:
+        is_half = torch.is_autocast_enabled(device)
+        means = picture.mean((1, 2, 3))
+        computed.append((means.tolist(), is_half))
+        return torch.where(means.view(-1, 1, 1, 1) > 0.3, torch.nan, picture) if is_half else picture
+
+    tiles = [np.full((16, 16, 3), value, np.float32) for value in (0.25, 0.875, 0.5)]
+    runner = TileRunner(Told(act), torch.device(device), "bf16", together=3)
+    for finish, tile in zip([runner.start((tile,)) for tile in tiles], tiles, strict=True):
+        np.testing.assert_array_equal(finish(), tile)
+    assert runner.has_overflowed
+    assert computed == [([-0.25, 0.375, 0.0], True), ([0.375], False)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_shipped_networks_take_nothing_of_one_tile_into_another(device: str, name: str) -> None:
+    network, _ = load_weights(WEIGHTS_FOLDER / f"{name}.safetensors")
+    size = np.maximum(network.min_size, 96)
+    tiles = [
+        tuple(np.random.default_rng(seed + 10 * view).random((*size, 3), np.float32) for view in range(network.views))
+        for seed in range(3)
+    ]
+    network.to(device)
+    alone = TileRunner(network, torch.device(device), "fp32")
+    together = TileRunner(network, torch.device(device), "fp32", together=3)
+    for tile, finish in zip(tiles, [together.start(tile) for tile in tiles], strict=True):
+        np.testing.assert_allclose(finish(), alone.start(tile)(), rtol=0, atol=1e-5 if device == "cpu" else 2e-3)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_computes_what_the_cpu_does() -> None:
     torch.manual_seed(0)
@@ -121,17 +174,18 @@ class Averaging(Network):
         return self.act(left, right)
 
 
+@pytest.mark.parametrize("together", [1, 3, 4])
 @pytest.mark.parametrize("device", DEVICES)
-def test_an_ensemble_is_the_mean_over_mirror_images_whose_views_change_sides(device: str) -> None:
+def test_an_ensemble_is_the_mean_over_mirror_images_whose_views_change_sides(device: str, together: int) -> None:
     left, right = _draw(1), _draw(2)
     seen: list[tuple[Tensor, Tensor]] = []
 
     def act(first: Tensor, second: Tensor) -> Tensor:
-        seen.append((first.cpu().clone(), second.cpu().clone()))
+        seen.extend(zip(first.cpu().clone(), second.cpu().clone(), strict=True))
         return 0.5 * torch.roll(first, (1, 2), (2, 3)) + 0.25 * second
 
-    runner = TileRunner(Averaging(act), torch.device(device), "fp32")
-    picture = start_ensemble(runner.start, (left, right))()
+    runner = TileRunner(Averaging(act), torch.device(device), "fp32", together)
+    picture = start_ensemble(runner.start, (left, right), ahead=together)()
     # each mirror image as it would be typed in
     expected = np.zeros_like(left)
     flips = (lambda image: image, np.flipud, np.fliplr, lambda image: np.flipud(np.fliplr(image)))
@@ -139,7 +193,7 @@ def test_an_ensemble_is_the_mean_over_mirror_images_whose_views_change_sides(dev
         expected += flip(0.5 * np.roll(flip(a), (1, 2), (0, 1)) + 0.25 * flip(b)) / 4
     np.testing.assert_allclose(picture, expected, rtol=0, atol=1e-6)
     assert len(seen) == 4
-    np.testing.assert_array_equal(seen[2][0][0].permute(1, 2, 0), right[:, ::-1])
+    np.testing.assert_array_equal(seen[2][0].permute(1, 2, 0), right[:, ::-1])
 
 
 def test_an_ensemble_of_one_view_that_is_even_all_over_changes_nothing() -> None:

@@ -122,17 +122,24 @@ def test_blending_is_the_weighted_mean_of_all_tiles():
     np.testing.assert_allclose(blended, (total / weight)[:150, :140], rtol=0, atol=1e-6)
 
 
-def test_a_tile_is_started_before_the_last_one_is_waited_for():
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [
+        (1, ["start 0", "start 16", "wait 0", "start 32", "wait 16", "start 48", "wait 32", "wait 48"]),
+        (3, ["start 0", "start 16", "start 32", "start 48", "wait 0", "wait 16", "wait 32", "wait 48"]),
+        (9, ["start 0", "start 16", "start 32", "start 48", "wait 0", "wait 16", "wait 32", "wait 48"]),
+    ],
+)
+def test_tiles_are_started_before_earlier_ones_are_waited_for(ahead, expected):
     plan = plan_tiles((16, 64), tile_px=16, overlap_px=0, multiple=(16, 16), smallest=(16, 16))
     events = []
 
     def start(top, left):
-        events.append(("start", left))
-        return lambda: events.append(("wait", left)) or np.zeros((16, 16, 3), np.float32)
+        events.append(f"start {left}")
+        return lambda: events.append(f"wait {left}") or np.zeros((16, 16, 3), np.float32)
 
-    list(process_tiles((16, 64), plan, start))
-    places = [("start", 0), ("start", 16), ("wait", 0), ("start", 32), ("wait", 16), ("start", 48), ("wait", 32)]
-    assert events == [*places, ("wait", 48)]
+    list(process_tiles((16, 64), plan, start, ahead=ahead))
+    assert events == expected
 
 
 def test_no_more_than_a_row_of_tiles_is_done_before_its_result_is_taken():
