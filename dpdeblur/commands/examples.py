@@ -55,7 +55,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("dpdeblur weights import theirs.pth -o theirs.safetensors", "Then: dpdeblur run --weights theirs.safetensors"),
     ),
     "weights join": (
-        ("dpdeblur weights join k3dn.safetensors gkmnet.safetensors -o both.safetensors", "The mean of the two."),
+        (
+            "dpdeblur weights join k3dn.safetensors gkmnet.safetensors -o both.safetensors",
+            "What the two change, added up.",
+        ),
     ),
 }
 

@@ -159,7 +159,7 @@ Model = Annotated[
     Literal["auto", "k3dn", "dpanet", "gkmnet", "both"],
     typer.Option(
         "--model",
-        help="auto is the one that measured best for each photo, both the mean of k3dn and gkmnet.",
+        help="auto is the one that measured best for each photo, both adds up what k3dn and gkmnet change.",
         rich_help_panel=NETWORK,
     ),
 ]

@@ -72,7 +72,7 @@ def join_files(
     gkmnet: Annotated[Path, typer.Argument(metavar="GKMNET", help="Weights of GKMNet.", show_default=False)],
     output: _Output,
 ) -> None:
-    """Join weights that were trained apart to those of `both`, the mean of the two."""
+    """Join weights that were trained apart to those of `both`, which adds up what they change."""
     with report_errors():
         from dpdeblur.weights import join_weights
 
