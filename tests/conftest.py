@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each is one of as many as there are cores, and torch reads it once
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
