@@ -202,7 +202,7 @@ class Restorer:
         advance: Callable[[float], None],
         in_place: bool,
     ) -> Restored:
-        """Run the network over tiles; on running out of memory halve them, and keep the rows that are finished."""
+        """Run the network over tiles; out of memory, take fewer together, then halve them; finished rows are kept."""
         progress = _Progress(advance)
         warnings: list[str] = []
         plan = self._fit(sight.size) if self.settings.tile_px is None else self._plan(sight.size, self.settings.tile_px)
