@@ -14,8 +14,8 @@ from dpdeblur.networks.light import blend_views
 from dpdeblur.networks.network import Network
 
 #: How much of the change that each makes to the mean of the views is taken. Two estimates that err in different ways
-#: agree on less than either's whole, so that their shares add up to more than 1: by least squares to 1.09 on simulated
-#: scenes that no training saw, 0.68 and 0.41. GKMNet has a little more here, which real scenes of a plane want.
+#: agree on less than either's whole, so that their shares add up to more than 1: by least squares to 1.10 on simulated
+#: scenes that no training saw, 0.68 and 0.42. GKMNet has a little more here, which real scenes of a plane want.
 K3DN_SHARE, GKMNET_SHARE = 0.65, 0.45
 #: What is kept while the second network works, and what the first one's maps leave between its own; measured in fp32.
 _KEPT_BYTES_PER_PX = 120

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import Tensor
 from dpdeblur.networks.network import Network
 from dpdeblur.photo import Image
 from dpdeblur.restoration.devices import DTYPES
+from dpdeblur.restoration.tiling import run_ahead
 
 #: Starts on encoded views, (h, w, 3) each, and returns what waits for the picture.
 Start = Callable[[tuple[Image, ...]], Callable[[], Image]]
@@ -27,18 +26,12 @@ class _Batch:
     """Tiles that go through the network together.
 
     Attributes:
-        tiles: The views of each, (h, w, 3) on the device, until they are joined.
-        inputs: What the network sees, (B, 3, h, w) each.
-        pictures: (B, h, w, 3) on the host, of which `wait` waits.
-        are_finite: (B,), likewise.
-        wait: Waits for what comes down, or None while tiles are still gathered.
+        tiles: The views of each, (h, w, 3) on the device, until the network begins.
+        collect: Waits for a tile's picture by its number, once the network has begun.
     """
 
     tiles: list[list[Tensor]] = dataclasses.field(default_factory=list)
-    inputs: list[Tensor] = dataclasses.field(default_factory=list)
-    pictures: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
-    are_finite: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
-    wait: Callable[[], None] | None = None
+    collect: Callable[[int], Image] | None = None
 
 
 class TileRunner:
@@ -85,14 +78,8 @@ class TileRunner:
         def finish() -> Image:
             if batch is self._gathered:  # no more tiles will come before this one is wanted
                 self._launch()
-            assert batch.wait is not None
-            batch.wait()
-            picture = batch.pictures[number]
-            if self._precision != "fp32" and not bool(batch.are_finite[number]):
-                self.has_overflowed = True
-                alone = [view[number : number + 1] for view in batch.inputs]
-                picture.copy_(self._make_pictures(self._compute(alone, "fp32"))[0])
-            return picture.numpy()
+            assert batch.collect is not None
+            return batch.collect(number)
 
         return finish
 
@@ -100,14 +87,25 @@ class TileRunner:
         """Have the network begin with the tiles that were gathered."""
         batch, self._gathered = self._gathered, _Batch()
         count, is_pinned = len(batch.tiles), self._downloads is not None
-        batch.inputs = [self._join(views) for views in zip(*batch.tiles, strict=True)]
+        inputs = [self._join(views) for views in zip(*batch.tiles, strict=True)]
         # made before the network's maps, or they would lie among them and leave no room for as large ones again
-        batch.pictures = torch.empty((count, *batch.tiles[0][0].shape), pin_memory=is_pinned)
-        batch.are_finite = torch.empty(count, dtype=torch.bool, pin_memory=is_pinned)
+        pictures = torch.empty((count, *batch.tiles[0][0].shape), pin_memory=is_pinned)
+        are_finite = torch.empty(count, dtype=torch.bool, pin_memory=is_pinned)
         batch.tiles.clear()
-        result = self._compute(batch.inputs, self._precision)
-        are_finite = torch.isfinite(result).all(3).all(2).all(1)
-        batch.wait = self._download((self._make_pictures(result), batch.pictures), (are_finite, batch.are_finite))
+        result = self._compute(inputs, self._precision)
+        wait = self._download(
+            (self._make_pictures(result), pictures), (torch.isfinite(result).all(3).all(2).all(1), are_finite)
+        )
+
+        def collect(number: int) -> Image:
+            wait()
+            if self._precision != "fp32" and not bool(are_finite[number]):
+                self.has_overflowed = True
+                alone = [view[number : number + 1] for view in inputs]
+                pictures[number].copy_(self._make_pictures(self._compute(alone, "fp32"))[0])
+            return pictures[number].numpy()
+
+        batch.collect = collect
 
     def _compute(self, inputs: list[Tensor], precision: str) -> Tensor:
         with torch.inference_mode(), torch.autocast(self._device.type, DTYPES[precision], enabled=precision != "fp32"):
@@ -164,19 +162,12 @@ def start_ensemble(start: Start, views: tuple[Image, ...], ahead: int = 1) -> Ca
         views: One view, or left and right.
         ahead: How many of the four are started before the first is waited for.
     """
-    following = iter(MIRRORS)
-
-    def start_some(count: int) -> deque[Callable[[], Image]]:
-        return deque(start(_mirror_views(views, mirror)) for mirror in itertools.islice(following, count))
-
-    waiting = start_some(ahead)
+    results = run_ahead(lambda *mirror: start(_mirror_views(views, mirror)), MIRRORS, ahead)
 
     def finish() -> Image:
         total = np.zeros_like(views[0])
         for mirror in MIRRORS:
-            # the device works on the next one meanwhile
-            waiting.extend(start_some(1))
-            total += _mirror(waiting.popleft()(), mirror)
+            total += _mirror(next(results), mirror)
         return total / np.float32(len(MIRRORS))
 
     return finish

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -190,15 +190,15 @@ def process_tiles(
         yielded holds until the next is asked for.
     """
     (height, width), (tile_height, tile_width) = size, plan.tile
-    results = _run_ahead(start, itertools.product(plan.tops, plan.lefts), ahead)
     if plan.count == 1:
-        result = next(results)[:height, :width]
+        result = start(plan.tops[0], plan.lefts[0])()[:height, :width]
         advance(1.0)
         yield result
         return
     vertical, horizontal = _share_axis(plan.tops, tile_height), _share_axis(plan.lefts, tile_width)
     # kept from row to row, and made before the network takes memory
     band = np.zeros((tile_height, width, 3), np.float32)
+    results = run_ahead(start, itertools.product(plan.tops, plan.lefts), ahead)
     for top, next_top, row_weights in zip(plan.tops, (*plan.tops[1:], height), vertical, strict=True):
         end = min(top + tile_height, height)
         for left, column_weights in zip(plan.lefts, horizontal, strict=True):
@@ -214,16 +214,21 @@ def process_tiles(
         band[kept:] = 0
 
 
-def _run_ahead(
-    start: Callable[[int, int], Callable[[], Image]], places: Iterator[tuple[int, int]], ahead: int
+def run_ahead(
+    start: Callable[..., Callable[[], Image]], arguments: Iterable[tuple[object, ...]], ahead: int
 ) -> Iterator[Image]:
-    waiting: deque[Callable[[], Image]] = deque()
-    for place in places:
-        waiting.append(start(*place))
-        if len(waiting) > ahead:
+    """Start on `ahead` tiles at once, and on one more before each is waited for; returns the results in order."""
+    following = iter(arguments)
+    waiting = deque(itertools.starmap(start, itertools.islice(following, ahead)))
+
+    def wait_for_all() -> Iterator[Image]:
+        for place in following:
+            waiting.append(start(*place))
             yield waiting.popleft()()
-    while waiting:
-        yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+
+    return wait_for_all()
 
 
 def _share_axis(starts: tuple[int, ...], tile: int) -> list[npt.NDArray[np.float32]]:
