@@ -424,6 +424,7 @@ def test_the_place_in_a_thousand_photos_is_kept(browser: Browser, large_report: 
     browser.evaluate("document.querySelectorAll('#photos a')[700].scrollIntoView({block: 'center'})")
     assert browser.evaluate("scrollY") > 1000
     browser.evaluate("document.querySelectorAll('#photos a')[700].click()")
+    browser.wait_for("document.querySelector('#title').textContent === 'IMG_0701.CR2'")
     for key, number in (("n", 702), ("Escape", 702)):
         browser.press(key)
         browser.wait_for(f"document.querySelector('#title').textContent === 'IMG_0{number}.CR2'")
