@@ -133,7 +133,7 @@ def _modulate(path: Tensor, hidden: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         maps = torch.tanh(0.5 * (path * doubled + doubled))
     else:  # by the sigmoid, which a processor computes several times faster
-        maps = path.add(1).mul_(doubled).sigmoid_().mul_(2).sub_(1)
+        maps = torch.addcmul(doubled, path, doubled).sigmoid_().mul_(2).sub_(1)
     return maps.flatten(4, 5).flatten(2, 3)
 
 

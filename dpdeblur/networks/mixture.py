@@ -6,7 +6,7 @@ says where the kernels differ from the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,11 @@ KERNELS = 1 + len(GAUSSIANS)
 COEFFICIENTS = 2 * KERNELS  # one set for the blurred image, one for the previous result
 #: Gives rows of the coefficient maps, (B, 44, rows, W); the first and the last row are even numbers.
 Maps = Callable[[slice], Tensor]
-# in bands, Gaussians are filtered by sevens of like width: 42 maps, which fill 16 lanes nearly three times
-_SEVEN = 7
+# in bands, the delta is by itself and Gaussians come in sevens of like width: 42 maps, which fill 16 lanes nearly three
+# times
+_GROUPS = (range(1), range(1, 8), range(8, 15), range(15, KERNELS))
 _MARGIN_PX = max(window for _, window in GAUSSIANS) // 2
-# values of the 132 maps of a band: 4 MiB of float32, which stay in a processor's cache
+# values of the maps of a seven in a band: 4 MiB of float32, which stay in a processor's cache
 _BAND_VALUES = 2**20
 
 
@@ -52,8 +53,8 @@ class Mixture(nn.Module):
 
     Two ways lead there. With gradients, or on an accelerator, kernels of one window are filtered together, separably,
     and their share of the result is added up at once: at most 18 maps are alive where 132 would be; products are kept
-    off TF32, whose 10 bits the cancelling sums would show. On a CPU without gradients all 132 maps of a band of rows
-    are made at once, channels last, while they fit the cache.
+    off TF32, whose 10 bits the cancelling sums would show. On a CPU without gradients a band of rows is mixed at a
+    time, 42 maps at once, channels last, while they fit the cache.
     """
 
     def __init__(self, *, released: bool) -> None:
@@ -86,15 +87,25 @@ class Mixture(nn.Module):
             if profiles:
                 profile = torch.stack(profiles).float()
                 self.register_buffer(f"profile_{window}", profile, persistent=False)
-        # in bands, maps come kernel by kernel, each of the three colours of both images
-        places = [(number, image, colour) for number in range(KERNELS) for image in range(2) for colour in range(3)]
-        tables = {
-            "map": [6 * assignment[colour][number] + 3 * image + colour for number, image, colour in places],
-            "coefficient": [KERNELS * image + number for number, image, _ in places],
-            "column": [KERNELS * (3 * image + colour) + number for number, image, colour in places],
-        }
-        for name, table in tables.items():
-            self.register_buffer(f"band_{name}", torch.tensor(table), persistent=False)
+        # in bands, the maps of a group come colour by colour, each of both images
+        for kernels in _GROUPS:
+            places = [
+                (colour, image, number)
+                for colour in range(3)
+                for image in range(2)
+                for number, kernel in enumerate(assignment[colour])
+                if kernel in kernels
+            ]
+            tables = {
+                "blur": [
+                    len(kernels) * (2 * colour + image) + assignment[colour][number] - kernels.start
+                    for colour, image, number in places
+                ],
+                "coefficient": [KERNELS * image + number for _, image, number in places],
+                "column": [KERNELS * (3 * image + colour) + number for colour, image, number in places],
+            }
+            for name, table in tables.items():
+                self.register_buffer(f"band_{name}_{kernels.start}", torch.tensor(table), persistent=False)
 
     def forward(self, blurred: Tensor, previous: Tensor, coefficients: Maps) -> Tensor:
         """Mix (B, 3, H, W) twice by maps of as many rows to (B, 3, H, W), in float32 at least; zero padding."""
@@ -128,35 +139,53 @@ class Mixture(nn.Module):
         """Mix (B, 6, H, W), band by band of rows."""
         dtype = images.dtype
         batch, _, height, width = images.shape
-        weight = self.output.weight.to(dtype).flatten(1).index_select(1, self.get_buffer("band_column"))
+        weight = self.output.weight.to(dtype).flatten(1)
         bias = self.output.get_parameter("bias").to(dtype)
-        sevens = [_stack_profiles(first, dtype) for first in range(0, len(GAUSSIANS), _SEVEN)]
-        padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, 0, 0, _MARGIN_PX, _MARGIN_PX))
+        profiles = [_stack_profiles(kernels, dtype) for kernels in _GROUPS[1:]]
+        # colour by colour, of both images
+        pairs = images.unflatten(1, (2, 3)).permute(0, 3, 4, 2, 1).flatten(3)
+        padded = functional.pad(pairs, (0, 0, 0, 0, _MARGIN_PX, _MARGIN_PX))
         mixed = images.new_empty(batch, height, width, 3)
-        rows = max(1, _BAND_VALUES // (12 * KERNELS * batch * width)) * 2
+        rows = max(1, _BAND_VALUES // (2 * 6 * len(_GROUPS[-1]) * batch * width)) * 2
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
-            source = padded[:, top : bottom + 2 * _MARGIN_PX]
-            # copies of the images, side by side, one for each kernel of a seven
-            copies = source.repeat(1, 1, 1, _SEVEN).permute(0, 3, 1, 2)
-            maps = [source[:, _MARGIN_PX:-_MARGIN_PX].permute(0, 3, 1, 2)]
-            for profile in sevens:
-                count, margin = profile.shape[0], profile.shape[2] // 2
-                blurs = copies[:, :, _MARGIN_PX - margin : copies.shape[2] - _MARGIN_PX + margin]
-                blurs = functional.conv2d(blurs, profile, groups=count)
-                maps.append(functional.conv2d(blurs, profile.transpose(2, 3), padding=(0, margin), groups=count))
-            blurs = torch.cat(maps, 1).permute(0, 2, 3, 1)
-            if self.released:
-                blurs = blurs.index_select(3, self.get_buffer("band_map"))
             weights = coefficients(slice(top, bottom)).permute(0, 2, 3, 1)
-            weights = weights.index_select(3, self.get_buffer("band_coefficient"))
-            mixed[:, top:bottom] = functional.linear(blurs.mul_(weights), weight, bias)
+            part = bias.repeat(batch * (bottom - top) * width, 1)
+            for kernels, blurs in zip(_GROUPS, _blur_rows(padded, slice(top, bottom), profiles), strict=True):
+                maps = self._weigh(blurs, weights, kernels).reshape(len(part), -1)
+                part.addmm_(maps, weight.index_select(1, self.get_buffer(f"band_column_{kernels.start}")).T)
+            mixed[:, top:bottom] = part.view(batch, bottom - top, width, 3)
         return mixed.permute(0, 3, 1, 2)
 
+    def _weigh(self, blurs: Tensor, weights: Tensor, kernels: range) -> Tensor:
+        """Weigh the blurs of a group, (B, rows, W, 6 kernels), by coefficients (B, rows, W, 44), where they stand."""
+        chosen = self.get_buffer(f"band_coefficient_{kernels.start}")
+        if self.released:  # several coefficient maps share a blur
+            maps = blurs.index_select(3, self.get_buffer(f"band_blur_{kernels.start}"))
+            return maps.mul_(weights.index_select(3, chosen))
+        # the same for all colours
+        return blurs.unflatten(3, (3, -1)).mul_(weights.index_select(3, chosen[: len(chosen) // 3]).unsqueeze(3))
 
-def _stack_profiles(first: int, dtype: torch.dtype) -> Tensor:
-    """The profiles of seven Gaussians in the widest window of theirs, six times each: (42, 1, window, 1)."""
-    chosen = GAUSSIANS[first : first + _SEVEN]
+
+def _blur_rows(padded: Tensor, rows: slice, profiles: list[Tensor]) -> Iterator[Tensor]:
+    """Blur rows of six maps (B, _MARGIN_PX + H + _MARGIN_PX, W, 6) by each group of kernels: (B, rows, W, 6 kernels).
+
+    The blurs of a map stand side by side.
+    """
+    source = padded[:, rows.start : rows.stop + 2 * _MARGIN_PX]
+    yield source[:, _MARGIN_PX:-_MARGIN_PX].clone()
+    copies = source.unsqueeze(4).expand(-1, -1, -1, -1, len(_GROUPS[-1])).flatten(3).permute(0, 3, 1, 2)
+    for profile in profiles:
+        count, margin = profile.shape[0], profile.shape[2] // 2
+        blurs = copies[:, :, _MARGIN_PX - margin : copies.shape[2] - _MARGIN_PX + margin]
+        blurs = functional.conv2d(blurs, profile, groups=count)
+        blurs = functional.conv2d(blurs, profile.transpose(2, 3), padding=(0, margin), groups=count)
+        yield blurs.permute(0, 2, 3, 1)
+
+
+def _stack_profiles(kernels: range, dtype: torch.dtype) -> Tensor:
+    """The profiles of seven Gaussians in the widest window of theirs, for each of six maps: (42, 1, window, 1)."""
+    chosen = [GAUSSIANS[kernel - 1] for kernel in kernels]
     widest = chosen[-1][1]
     profiles = [functional.pad(sample_gaussian(*gaussian), ((widest - gaussian[1]) // 2,) * 2) for gaussian in chosen]
-    return torch.stack(profiles).repeat_interleave(6, 0).view(-1, 1, widest, 1).to(dtype)
+    return torch.stack(profiles).repeat(6, 1).view(-1, 1, widest, 1).to(dtype)
