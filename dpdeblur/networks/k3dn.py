@@ -81,7 +81,7 @@ class K3DN(Network):
         self.min_size = (288, 448) if released else self.size_multiple
         # measured in the three sizes
         self.bytes_per_px = 200 + 25 * base
-        self.half_bytes_per_px = 200 + 20 * base
+        self.half_bytes_per_px = 220 + 10 * base
         widths = (base, 2 * base, 4 * base)
         joined = (4 * base, 2 * base, base + 6)
         self.downs = nn.ModuleList(

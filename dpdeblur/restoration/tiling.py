@@ -19,7 +19,7 @@ from dpdeblur.photo import Image
 #: Pixels of a strip: half a dozen pictures of so many are made at once.
 _STRIP_PX = 2**17
 #: How much more than the least tiles may compute if they are the larger for it.
-_LEEWAY = 1.04
+_LEEWAY = 1.02
 #: Length of the canvas along one axis, side of the tiles, and where they start.
 _Axis = tuple[int, int, tuple[int, ...]]
 
