@@ -11,7 +11,9 @@ Forms take turns, round after round, and the least of each counts: what else the
 resident memory of the process (Linux; on CUDA, to the allocated memory). `of matmul` is the form's rate, counted in
 multiplications and additions of the plain form, over that of a square matrix product in the same precision, of 2048
 rows, or on CUDA 8192. The C library's allocator is set as the program sets it: left alone, it has the system clear each
-large map anew, which costs a fifth of the time.
+large map anew. So on a CPU the plain form runs in a process of its own, too, which leaves allocator and threads as they
+are found (`untuned`): that is what whoever types the paper in gets. `ratio` is to the plain form beside the fast one,
+`untuned` to that.
 
 On a GPU, the tiles that the program gives GKMNet: --network gkmnet --size 368x368 --batch 15 --device cuda
 """
@@ -20,10 +22,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,8 +36,11 @@ from typing import Any
 from unittest import mock
 
 # as the program itself does before torch starts (dpdeblur/cli.py)
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "THP_MEM_ALLOC_ENABLE": "1"}
+IS_UNTUNED = "--untuned" in sys.argv
+if not IS_UNTUNED:
+    for variable, value in SETTINGS.items():
+        os.environ.setdefault(variable, value)
 
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
@@ -193,6 +201,8 @@ def _is_windowed(network: Network) -> bool:
 
 def measure(form: Form, device: torch.device) -> None:
     """Run a form once and keep its least times and its largest memory."""
+    if form.result is None:
+        _return_freed_memory()
     started = _reset_peak(device)
     seconds, cpu_seconds = time.perf_counter(), time.process_time()
     form.result = form.run()
@@ -202,9 +212,26 @@ def measure(form: Form, device: torch.device) -> None:
     form.peak_bytes = max(form.peak_bytes, _read_peak(device) - started)
 
 
+def measure_untuned(name: str, size: tuple[int, int], batch: int, threads: int) -> dict[str, Any]:
+    """The plain form's row from a process of its own that leaves allocator and threads as they are found."""
+    command = [sys.executable, __file__, "--untuned", "--network", name, "--size", f"{size[1]}x{size[0]}"]
+    command += ["--batch", str(batch), "--threads", str(threads)]
+    environment = {key: value for key, value in os.environ.items() if key not in {*SETTINGS, "GLIBC_TUNABLES"}}
+    result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    row: dict[str, Any] = json.loads(result.stdout)
+    return row | {"form": "untuned"}
+
+
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _return_freed_memory() -> None:
+    """Have the allocator give up what the form before freed: used again, it would not be counted."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc
+        library.malloc_trim(0)
 
 
 def _reset_peak(device: torch.device) -> int:
@@ -286,7 +313,14 @@ def compare_forms(
     return rows
 
 
-HEADER = "form               s    cpu s  Mpx/s  peak GB  ratio by cpu of matmul difference"
+def add_untuned(rows: list[dict[str, Any]], untuned: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put the plain form of another process first, and say how much less time than it each takes."""
+    ratios = {key: rows[0][unit] / untuned[unit] for key, unit in (("ratio", "seconds"), ("cpu_ratio", "cpu_seconds"))}
+    untuned = untuned | ratios
+    return [row | {"ratio_to_untuned": untuned["seconds"] / row["seconds"]} for row in (untuned, *rows)]
+
+
+HEADER = "form               s    cpu s  Mpx/s  peak GB  ratio by cpu untuned of matmul difference"
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
@@ -297,9 +331,10 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     print(HEADER)
     for row in rows:
         print(
-            f"{row['form'] + ' ' + row['precision']:11} {row['seconds']:8.2f} {row['cpu_seconds']:8.2f}"
+            f"{row['form'] + ' ' + row['precision']:12} {row['seconds']:7.2f} {row['cpu_seconds']:8.2f}"
             f" {row['megapixels_per_second']:6.3f} {row['peak_bytes'] / 1e9:8.2f} {row['ratio']:6.2f}"
-            f" {row['cpu_ratio']:6.2f} {row['share_of_matmul']:9.0%} {row['largest_difference']:.1e}"
+            f" {row['cpu_ratio']:6.2f} {row.get('ratio_to_untuned', float('nan')):7.2f}"
+            f" {row['share_of_matmul']:9.0%} {row['largest_difference']:.1e}"
         )
 
 
@@ -320,17 +355,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-plain", action="store_true", help="without the plain form: ratios are to the first row")
+    parser.add_argument("--untuned", action="store_true", help="one run of the plain form as found, its row as JSON")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    tune_allocator()
     torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
+    if arguments.untuned:
+        print(json.dumps(compare_forms(arguments.network[0], arguments.size, arguments.batch, [], device, 1, True)[0]))
+        return
+    tune_allocator()
     print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, {arguments.threads} threads")
     rows: list[dict[str, Any]] = []
     for name in arguments.network:
         found = compare_forms(
             name, arguments.size, arguments.batch, arguments.precision, device, arguments.rounds, not arguments.no_plain
         )
+        if device.type == "cpu" and not arguments.no_plain:
+            size = arguments.size or CASES[name][1]
+            found = add_untuned(found, measure_untuned(name, size, arguments.batch, arguments.threads))
         print_rows(found)
         rows += found
     if arguments.json:
@@ -338,5 +380,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    restart_with_tunables()
+    if not IS_UNTUNED:
+        restart_with_tunables()
     main()
