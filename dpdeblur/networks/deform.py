@@ -14,8 +14,10 @@ from torch.nn import functional
 
 TAPS = 9
 FIELD_CHANNELS = 3 * TAPS
-# without gradients, samples are made for so many values at a time: 32 MiB of float32 instead of nine copies of the maps
+# without gradients, samples are made for so many values at a time instead of nine copies of the maps: 32 MiB of
+# float32, and 512 MiB elsewhere than on a CPU, where starting on each part takes longer than working through it
 _CHUNK_VALUES = 2**23
+_LARGE_CHUNK_VALUES = 2**27
 
 
 def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -40,9 +42,10 @@ def deform_convolve(features: Tensor, offsets: Tensor, modulation: Tensor, weigh
     """
     batch, channels, height, width = features.shape
     rows = height
-    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        rows = max(1, _CHUNK_VALUES // (batch * channels * TAPS * width))
     on_processor = features.device.type == "cpu"
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        values = _CHUNK_VALUES if on_processor else _LARGE_CHUNK_VALUES
+        rows = max(1, values // (batch * channels * TAPS * width))
     # positions need float32, and so do gradients; bags keep shares, not positions, in the features' precision
     dtype = features.dtype if on_processor and not torch.is_grad_enabled() else offsets.dtype
     sample = _sample_bags if on_processor else _sample_grid
