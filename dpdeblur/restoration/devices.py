@@ -39,7 +39,7 @@ def choose_precision(wanted: str, device: torch.device, *, is_released: bool = F
     """Turn `auto` into a precision.
 
     On CUDA that is fp16, whose finer steps suit pictures better than bf16's. On a CPU that multiplies bf16 by itself it
-    is bf16: the shipped networks are 1.5 to 1.7 times as fast, and on real scenes their results stay above 62 dB of
+    is bf16: the shipped networks are 1.5 to 1.8 times as fast, and on real scenes their results stay above 62 dB of
     those in fp32 and score within 0.006 dB of them (tests/benchmarks/precision.py). Elsewhere it is fp32.
 
     Args:

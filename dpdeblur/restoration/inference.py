@@ -24,7 +24,7 @@ from dpdeblur.networks import NETWORKS
 from dpdeblur.photo import Image, Photo
 from dpdeblur.restoration.change import GrayMix, Sight, apply_change, encode_picture, from_linear_srgb, mean_views
 from dpdeblur.restoration.devices import choose_device, choose_precision, measure_free_bytes
-from dpdeblur.restoration.memory import tune_allocator
+from dpdeblur.restoration.memory import return_freed_memory, tune_allocator
 from dpdeblur.restoration.runner import MIRRORS, Start, TileRunner, start_ensemble
 from dpdeblur.restoration.scale import choose_scale
 from dpdeblur.restoration.tiling import TilePlan, count_kept_px, fit_tiles, plan_tiles, process_tiles
@@ -145,6 +145,8 @@ class Restorer:
         scale = 1.0
         if not self.card.released:
             scale = self.settings.working_scale or choose_scale(GrayMix(photo, images), self.card.fitting_radius_px)
+            # what measuring the blur took lies between the network's maps otherwise: 50 MB of a photo of 30 megapixels
+            return_freed_memory()
         if part is not None:
             photo = crop_photo(photo, part)
             images = self._collect_images(photo)

@@ -65,6 +65,13 @@ def tune_allocator(root: Path = Path("/")) -> None:
     library.mallopt(_M_TOP_PAD, 2**26)
 
 
+def return_freed_memory() -> None:
+    """Have glibc give back to the system what was freed and it has kept for later."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def _find_machine_bytes(root: Path) -> int:
     meminfo = root / "proc/meminfo"
     if meminfo.exists():

@@ -154,3 +154,29 @@ def test_freed_memory_is_kept_but_where_little_address_space_is_left_given_back_
         monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (left, left))
     memory.tune_allocator(root)
     assert made == calls
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    # blocks too small to be mappings of their own, and one after them that keeps the heap from shrinking by itself
+    code = """
+import ctypes
+from pathlib import Path
+from dpdeblur.restoration.memory import return_freed_memory, tune_allocator
+
+def read_resident():
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmRSS"))
+
+assert hasattr(ctypes.CDLL(None), "malloc_trim"), "not glibc"
+tune_allocator()
+blocks = [bytearray(100_000) for _ in range(1000)]
+last = bytearray(100_000)
+del blocks
+kept = read_resident()
+return_freed_memory()
+print(kept - read_resident())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if "not glibc" in result.stderr:
+        pytest.skip("not glibc")
+    assert int(result.stdout) > 50_000, result.stderr
