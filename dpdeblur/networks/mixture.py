@@ -140,6 +140,7 @@ class Mixture(nn.Module):
         dtype = images.dtype
         batch, _, height, width = images.shape
         weight = self.output.weight.to(dtype).flatten(1)
+        columns = [weight.index_select(1, self.get_buffer(f"band_column_{kernels.start}")).T for kernels in _GROUPS]
         bias = self.output.get_parameter("bias").to(dtype)
         profiles = [_stack_profiles(kernels, dtype) for kernels in _GROUPS[1:]]
         # colour by colour, of both images
@@ -151,9 +152,9 @@ class Mixture(nn.Module):
             bottom = min(top + rows, height)
             weights = coefficients(slice(top, bottom)).permute(0, 2, 3, 1)
             part = bias.repeat(batch * (bottom - top) * width, 1)
-            for kernels, blurs in zip(_GROUPS, _blur_rows(padded, slice(top, bottom), profiles), strict=True):
-                maps = self._weigh(blurs, weights, kernels).reshape(len(part), -1)
-                part.addmm_(maps, weight.index_select(1, self.get_buffer(f"band_column_{kernels.start}")).T)
+            groups = zip(_GROUPS, _blur_rows(padded, slice(top, bottom), profiles), columns, strict=True)
+            for kernels, blurs, column in groups:
+                part.addmm_(self._weigh(blurs, weights, kernels).reshape(len(part), -1), column)
             mixed[:, top:bottom] = part.view(batch, bottom - top, width, 3)
         return mixed.permute(0, 3, 1, 2)
 

@@ -54,8 +54,8 @@ def tune_allocator(root: Path = Path("/")) -> None:
     Args:
         root: Where `proc` lies.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "mallopt"):  # another library than glibc has no such choice
+    library = _load_library("mallopt")
+    if library is None:
         return
     if any(left < _LITTLE_BYTES for left in _list_address_bytes(root)):
         library.mallopt(_M_MMAP_THRESHOLD, 2**20)
@@ -67,9 +67,15 @@ def tune_allocator(root: Path = Path("/")) -> None:
 
 def return_freed_memory() -> None:
     """Have glibc give back to the system what was freed and it has kept for later."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is not None and hasattr(library, "malloc_trim"):
+    library = _load_library("malloc_trim")
+    if library is not None:
         library.malloc_trim(0)
+
+
+def _load_library(function: str) -> ctypes.CDLL | None:
+    """The C library, if it has a function of glibc's allocator; others have no such choice."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, function) else None
 
 
 def _find_machine_bytes(root: Path) -> int:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import dataclasses
 import json
 import os
@@ -51,7 +50,7 @@ from dpdeblur.commands.restart import restart_with_tunables  # noqa: E402
 from dpdeblur.networks import K3DN_SIZES, NETWORKS, deform, dpanet, gkmnet, layers, mixture, srp, triplet  # noqa: E402
 from dpdeblur.networks.network import Network  # noqa: E402
 from dpdeblur.restoration.devices import DTYPES, choose_device  # noqa: E402
-from dpdeblur.restoration.memory import tune_allocator  # noqa: E402
+from dpdeblur.restoration.memory import return_freed_memory, tune_allocator  # noqa: E402
 from dpdeblur.weights import WEIGHTS_FOLDER, load_weights  # noqa: E402
 
 #: network -> keyword arguments of the form that is timed, and its default height and width
@@ -201,8 +200,8 @@ def _is_windowed(network: Network) -> bool:
 
 def measure(form: Form, device: torch.device) -> None:
     """Run a form once and keep its least times and its largest memory."""
-    if form.result is None:
-        _return_freed_memory()
+    if form.result is None:  # what the form before freed, used again, would not be counted
+        return_freed_memory()
     started = _reset_peak(device)
     seconds, cpu_seconds = time.perf_counter(), time.process_time()
     form.result = form.run()
@@ -225,13 +224,6 @@ def measure_untuned(name: str, size: tuple[int, int], batch: int, threads: int) 
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _return_freed_memory() -> None:
-    """Have the allocator give up what the form before freed: used again, it would not be counted."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "malloc_trim"):  # glibc
-        library.malloc_trim(0)
 
 
 def _reset_peak(device: torch.device) -> int:
