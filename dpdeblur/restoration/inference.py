@@ -144,9 +144,7 @@ class Restorer:
         images = self._collect_images(photo)
         scale = 1.0
         if not self.card.released:
-            scale = self.settings.working_scale or choose_scale(GrayMix(photo, images), self.card.fitting_radius_px)
-            # what measuring the blur took lies between the network's maps otherwise: 50 MB of a photo of 30 megapixels
-            return_freed_memory()
+            scale = self.settings.working_scale or self._fit_scale(photo, images)
         if part is not None:
             photo = crop_photo(photo, part)
             images = self._collect_images(photo)
@@ -167,6 +165,13 @@ class Restorer:
             return apply_change(photo, sight.size, changes, self.settings.strength)
 
         return self._run(sight, start, apply, scale, advance, in_place)
+
+    def _fit_scale(self, photo: Photo, images: tuple[Image, ...]) -> float:
+        """The working scale that fits a photo's blur."""
+        scale = choose_scale(GrayMix(photo, images), self.card.fitting_radius_px)
+        # what that took lies between the network's maps otherwise: 50 MB of a photo of 30 megapixels
+        return_freed_memory()
+        return scale
 
     def _collect_images(self, photo: Photo) -> tuple[Image, ...]:
         """What of a photo the network sees, in the photo's primaries."""
